@@ -1,0 +1,83 @@
+# colorize-lab: every command a reader needs. `make` alone prints them.
+PROFILE ?= sample
+PHOTOS  ?=
+SET     ?=
+NB      ?=
+PYTHON  ?= python3
+
+VENV := .venv
+PY   := $(VENV)/bin/python
+UV   := $(VENV)/bin/uv
+# Wheels of torch are large; a slow line should not end the installation.
+export UV_HTTP_TIMEOUT ?= 600
+
+# How the notebooks are called; kept in a file, so that other settings make them run again.
+SETTINGS := $(if $(PHOTOS),--set 'folder=$(PHOTOS)') $(foreach pair,$(SET),--set '$(pair)')
+RUN      := $(PY) notebooks/run.py --profile $(PROFILE) $(SETTINGS)
+
+NOTEBOOKS := $(notdir $(basename $(sort $(wildcard notebooks/0*.ipynb))))
+OUT       := outputs/$(PROFILE)
+LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/models/*.py)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run-all run test lint format lock clean FORCE
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@echo
+	@echo "  PROFILE=sample (default) | test | photos | colab | paper   PHOTOS=DIR: your photographs"
+	@echo "  SET=\"key=value ...\": override parameters of the notebooks"
+
+setup: $(VENV)/.installed ## Create .venv with the locked packages (does nothing the second time)
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "colorize-lab needs Python 3.11 or newer: make setup PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check uv
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+lock: ## Resolve requirements.lock anew from pyproject.toml
+	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --upgrade --quiet \
+	  --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+
+run-all: $(foreach nb,$(NOTEBOOKS),$(OUT)/$(nb)/$(nb).ipynb) ## Run all notebooks under PROFILE; finished ones are left alone
+
+run: setup ## Run one notebook: make run NB=02
+	@test -n "$(NB)" || { echo "say which notebook: make run NB=02"; exit 1; }
+	$(RUN) $(NB)
+
+define notebook_rule
+$(OUT)/$(1)/$(1).ipynb: notebooks/$(1).ipynb notebooks/profiles/$(PROFILE).yaml notebooks/run.py $(LIBRARY) \
+    $(OUT)/.settings | setup
+	@$$(RUN) $(1)
+endef
+$(foreach nb,$(NOTEBOOKS),$(eval $(call notebook_rule,$(nb))))
+
+# What a notebook reads of the ones before it: 01 comes first for its printed overview, 04 starts from 03's weights.
+executed = $(OUT)/$(1)/$(1).ipynb
+$(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining): | $(call executed,01_data_exploration)
+$(call executed,04_resnet18_gan_finetune): $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining)
+
+$(OUT)/.settings: FORCE
+	@mkdir -p $(@D)
+	@echo "$(SETTINGS)" | cmp -s - $@ || echo "$(SETTINGS)" > $@
+
+test: setup ## Run the tests
+	$(PY) -m pytest
+
+lint: setup ## Check style, and that no notebook carries outputs
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/nbstripout --verify notebooks/*.ipynb
+
+format: setup ## Mend style, and strip the notebooks
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/nbstripout notebooks/*.ipynb
+
+clean: ## Delete outputs/PROFILE, checkpoints included
+	rm -rf $(OUT)

@@ -1,0 +1,1 @@
+"""Colouring photographs with conditional GANs: the library behind the numbered notebooks."""

@@ -1,0 +1,84 @@
+"""sRGB <-> CIE L*a*b* as torch operations, and the networks' normalised (L, ab).
+
+Formulas: IEC 61966-2-1 (sRGB transfer function) and CIE 15:2004 section 8.2.1 (L*a*b*), with the D65 / 2 degree
+white point and the rounded constants of `skimage.color`, so that both agree to float32 precision. All arithmetic is
+elementwise: no matrix product, hence the same float32 result under autocast and with TF32 switched on.
+"""
+
+import torch
+
+L_CENTER, L_SCALE, AB_SCALE = 50.0, 50.0, 110.0
+
+# Linear sRGB -> XYZ for D65, its inverse, and the D65 / 2 degree white, as in skimage.color.
+_XYZ_FROM_RGB = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+_RGB_FROM_XYZ = torch.linalg.inv(torch.tensor(_XYZ_FROM_RGB, dtype=torch.float64)).tolist()
+_WHITE = (0.95047, 1.0, 1.08883)
+
+
+def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
+    """Convert sRGB to CIE L*a*b*.
+
+    rgb: (N,3,H,W), uint8 in 0..255 or float in [0,1]. Returns float32 (N,3,H,W): L* in [0,100], a* and b* in about
+    [-110,110]. Differentiable, also at black.
+    """
+    rgb = rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb.float()
+    # The clamps keep the unused branch of each `where` finite, so that its gradient is 0 and not NaN.
+    linear = torch.where(rgb > 0.04045, ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    x, y, z = (_dot(row, linear) / white for row, white in zip(_XYZ_FROM_RGB, _WHITE, strict=True))
+    fx, fy, fz = (torch.where(t > 0.008856, t.clamp(min=0.008856) ** (1 / 3), 7.787 * t + 16 / 116) for t in (x, y, z))
+    return torch.stack((116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)), dim=1)
+
+
+def lab_to_unclipped_rgb(lab: torch.Tensor) -> torch.Tensor:
+    """Convert CIE L*a*b* (N,3,H,W) to sRGB float32 (N,3,H,W), left outside [0,1] where Lab is out of gamut."""
+    L, a, b = lab.float().unbind(dim=1)
+    fy = (L + 16) / 116
+    # A negative fz has no XYZ; skimage sets it to zero too.
+    xyz = torch.stack(
+        [
+            white * torch.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787)
+            for f, white in zip((a / 500 + fy, fy, (fy - b / 200).clamp(min=0)), _WHITE, strict=True)
+        ],
+        dim=1,
+    )
+    linear = torch.stack([_dot(row, xyz) for row in _RGB_FROM_XYZ], dim=1)
+    return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def normalize(lab: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split L*a*b* (N,3,H,W) into the networks' L = L*/50 - 1, (N,1,H,W), and ab = ab*/110, (N,2,H,W)."""
+    return lab[:, :1] / L_SCALE - L_CENTER / L_SCALE, lab[:, 1:] / AB_SCALE
+
+
+def denormalize(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+    """Join normalised L (N,1,H,W) and ab (N,2,H,W) to L*a*b* (N,3,H,W); the inverse of `normalize`."""
+    return torch.cat((L.float() * L_SCALE + L_CENTER, ab.float() * AB_SCALE), dim=1)
+
+
+def lab_to_rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+    """Turn normalised L (N,1,H,W) and ab (N,2,H,W) into sRGB (N,3,H,W), clipped to [0,1].
+
+    How much was clipped is a figure of its own: `out_of_gamut_share`.
+    """
+    return lab_to_unclipped_rgb(denormalize(L, ab)).clamp(0, 1)
+
+
+def to_uint8(rgb: torch.Tensor) -> torch.Tensor:
+    """Round sRGB (N,3,H,W) in [0,1] to images: uint8 (N,H,W,3) on the CPU."""
+    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
+
+
+def out_of_gamut_share(L: torch.Tensor, ab: torch.Tensor) -> float:
+    """Share of pixels, in [0,1], whose (L, ab) lies outside the sRGB cube by more than half an 8-bit step."""
+    rgb = lab_to_unclipped_rgb(denormalize(L, ab))
+    half_step = 0.5 / 255
+    return ((rgb < -half_step) | (rgb > 1 + half_step)).any(dim=1).float().mean().item()
+
+
+def _dot(row: tuple[float, float, float] | list[float], channels: torch.Tensor) -> torch.Tensor:
+    """Weighted sum of the three channels of (N,3,H,W): one row of a colour matrix, (N,H,W)."""
+    return row[0] * channels[:, 0] + row[1] * channels[:, 1] + row[2] * channels[:, 2]

@@ -1,0 +1,207 @@
+"""Photographs decoded once into a memory-mapped uint8 cache, and batches of (L, ab) made from it on the device."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from . import color
+from .files import write_text
+from .images import UnusablePhoto, read_rgb, resize
+from .photos import PhotoConfig, PhotoSet
+from .progress import Progress
+from .sources import DATA_DIR, package_photographs, sample_split
+
+CACHE_FORMAT = 1  # part of the key: raise it when the pixels that a file gives change
+CHUNK = 256  # photographs between two notes of how far the building has come
+
+
+def cached_photographs(photos: PhotoSet, size: int, data_dir: Path = DATA_DIR) -> np.ndarray:
+    """All usable photographs of the set, squashed to size x size: a read-only memory map, uint8 (N,size,size,3).
+
+    Row i is row i of `photos.usable`. Every file is decoded and resized once; the result is kept under
+    `data_dir/cache`, keyed by the manifest's rows and the size. A build that was interrupted goes on where it stood; a
+    second process waits for the first. Only a whole cache ever has the final name.
+    Raises FileNotFoundError for a missing file, and ValueError for one whose content is not the manifest's (sha256).
+    """
+    rows = photos.usable
+    key = hashlib.sha256(f"{CACHE_FORMAT} {size}".encode())
+    for name, sha256 in zip(rows.path, rows.sha256, strict=True):
+        key.update(f"{name}\0{sha256}\n".encode())
+    final = data_dir / "cache" / f"{key.hexdigest()[:16]}-{size}px.npy"
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if not final.exists():
+        with FileLock(f"{final}.lock"):
+            if not final.exists():
+                _build_cache(photos, size, final)
+    return np.load(final, mmap_mode="r")
+
+
+def _build_cache(photos: PhotoSet, size: int, final: Path) -> None:
+    """Fill `final` by way of a partial file beside it, noting after each chunk how many rows are on the disk."""
+    rows = photos.usable
+    partial, note = final.with_suffix(".partial"), final.with_suffix(".progress.json")
+    shape = (len(rows), size, size, 3)
+    done = json.loads(note.read_text())["done"] if note.exists() and partial.exists() else 0
+    needed, free = int(np.prod(shape)), shutil.disk_usage(final.parent).free
+    if not done and free < needed:  # a memory map on a full disk would crash the process
+        raise OSError(f"the cache needs {needed / 1e9:.1f} GB in {final.parent}, and only {free / 1e9:.1f} GB are free")
+    mode = "r+" if done else "w+"
+    cache = np.lib.format.open_memmap(partial, mode=mode, dtype=np.uint8, shape=None if done else shape)
+
+    def decode(row: int) -> np.ndarray:
+        return _decode(photos.root / rows.path[row], rows.sha256[row], size)
+
+    label = f"decoding photographs to {size} px"
+    with Progress(len(rows), label, start=done) as progress, ThreadPoolExecutor() as pool:
+        for start in range(done, len(rows), CHUNK):
+            indices = range(start, min(start + CHUNK, len(rows)))
+            for row, pixels in zip(indices, pool.map(decode, indices), strict=True):
+                cache[row] = pixels
+                progress.update()
+            cache.flush()
+            write_text(note, json.dumps({"done": indices.stop}))
+    del cache
+    partial.replace(final)
+    note.unlink(missing_ok=True)
+
+
+def _decode(path: Path, sha256: str, size: int) -> np.ndarray:
+    """One file, checked against the manifest, as uint8 (size,size,3)."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is in the manifest but not on the disk") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{path} is not the file of the manifest: its sha256 differs. Restore it, or draw anew.")
+    try:
+        return resize(read_rgb(content)[0], size)
+    except UnusablePhoto as error:
+        raise ValueError(f"{path} is usable by the manifest, but {error}") from error
+
+
+class ColorizationDataset:
+    """Photographs of one split as (L, ab) pairs.
+
+    photographs: uint8 (M,H,W,3), a cache; indices: which of its rows belong to the split.
+    `dataset[i]` is {"L": (1,H,W) in [-1,1], "ab": (2,H,W) in about [-1,1]}, unflipped, on the CPU.
+    """
+
+    def __init__(self, photographs: np.ndarray, indices: np.ndarray | None = None):
+        self.photographs = photographs
+        self.indices = np.arange(len(photographs)) if indices is None else np.asarray(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"photograph {i} of {len(self)}")
+        L, ab = to_lab(self.rgb([i]))
+        return {"L": L[0], "ab": ab[0]}
+
+    def rgb(self, positions: list[int] | np.ndarray) -> torch.Tensor:
+        """The photographs at these positions of the split: uint8 (N,H,W,3)."""
+        return torch.from_numpy(self.photographs[self.indices[positions]])
+
+
+class LabLoader:
+    """Batches {"L": (N,1,H,W), "ab": (N,2,H,W)} on `device`, converted there from uint8.
+
+    Training batches are shuffled and flipped; both are functions of (seed, epoch, batch) alone, so that a run resumed in
+    the middle of an epoch sees exactly the batches that it would have seen. `set_epoch` chooses the epoch and the batch
+    to start at. A photograph is a few kB of a memory map and a batch one copy, so no worker processes are needed.
+    In a run of several processes each takes its share of every batch. A last, smaller training batch is dropped: BatchNorm
+    needs batches of one kind.
+    """
+
+    def __init__(
+        self,
+        dataset: ColorizationDataset,
+        batch_size: int,
+        train: bool,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        process_index: int = 0,
+        num_processes: int = 1,
+    ):
+        if train and len(dataset) < batch_size:
+            raise ValueError(f"{len(dataset)} training photographs do not fill one batch of {batch_size}")
+        self.dataset, self.batch_size, self.train, self.seed = dataset, batch_size, train, seed
+        self.device = torch.device(device)
+        self.process_index, self.num_processes = process_index, num_processes
+        self.epoch, self.start = 0, 0
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch."""
+        whole, rest = divmod(len(self.dataset), self.batch_size)
+        return whole if self.train else whole + (rest > 0)
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """The next iteration is over epoch `epoch`, beginning at batch `start`."""
+        self.epoch, self.start = epoch, start
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        order, flips = np.arange(len(self.dataset)), np.zeros(len(self.dataset), dtype=bool)
+        if self.train:
+            rng = np.random.default_rng((self.seed, self.epoch))
+            order, flips = rng.permutation(order), rng.random(len(order)) < 0.5
+        for batch in range(self.start, len(self)):
+            span = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            mine = slice(self.process_index, None, self.num_processes)
+            rgb = self.dataset.rgb(order[span][mine])
+            if self.device.type == "cuda":
+                rgb = rgb.pin_memory()
+            flip = torch.from_numpy(flips[span][mine]).to(self.device)
+            L, ab = to_lab(rgb.to(self.device, non_blocking=True), flip)
+            yield {"L": L, "ab": ab}
+
+
+def to_lab(rgb: torch.Tensor, flip: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 (N,H,W,3) to L (N,1,H,W) and ab (N,2,H,W), on the same device; mirrored where `flip` (N,) is true."""
+    rgb = rgb.permute(0, 3, 1, 2)  # (N,3,H,W)
+    if flip is not None:
+        rgb = torch.where(flip[:, None, None, None], rgb.flip(-1), rgb)
+    return color.normalize(color.rgb_to_lab(rgb))
+
+
+def make_dataloaders(
+    photos: PhotoSet,
+    size: int = 256,
+    batch_size: int = 16,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    process_index: int = 0,
+    num_processes: int = 1,
+    data_dir: Path = DATA_DIR,
+) -> tuple[LabLoader, LabLoader]:
+    """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs."""
+    photographs = cached_photographs(photos, size, data_dir)
+    split = photos.usable.split.to_numpy()
+
+    def loader(name: str) -> LabLoader:
+        dataset = ColorizationDataset(photographs, np.flatnonzero(split == name))
+        train = name == "train"
+        return LabLoader(dataset, batch_size, train, seed, device, process_index, num_processes)
+
+    return loader("train"), loader("val")
+
+
+def showcase(config: PhotoConfig, size: int) -> dict[str, torch.Tensor]:
+    """The fixed photographs that figures show, whole, as one batch {"L": (K,1,size,size), "ab": (K,2,size,size)}.
+
+    They are the photographs that installed packages ship: no run trains on them. The source `sample` does train on six of
+    the eight, so there the showcase is the two that validate.
+    """
+    names = list(package_photographs())
+    if config.source == "sample":
+        names = [name for name, split in sample_split(config.seed).items() if split == "val"]
+    pixels = [resize(read_rgb(package_photographs()[name].read_bytes())[0], size) for name in names]
+    L, ab = to_lab(torch.from_numpy(np.stack(pixels)))
+    return {"L": L, "ab": ab}

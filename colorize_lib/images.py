@@ -1,0 +1,88 @@
+"""One image file to one upright 8-bit sRGB picture."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+SRGB = ImageCms.createProfile("sRGB")
+# A pixel counts as grey when its largest and smallest channel differ by at most this many of 255 levels: room for
+# the noise that JPEG leaves in the chroma of a grey picture.
+GREY_SPREAD = 10
+GREY_SHARE = 0.99
+
+
+class UnusablePhoto(ValueError):
+    """A file that is no usable colour photograph; the message is the reason."""
+
+
+def read_rgb(content: bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode the bytes of an image file to an upright RGB picture (8 bit, sRGB) and its full (width, height).
+
+    EXIF rotation is applied; an embedded colour profile is converted to sRGB (so CMYK prints look as meant); transparency
+    is laid over white; 16-bit greyscale is scaled to 8 bits. Of an animation, the first frame counts.
+    at_least: if given, a JPEG may come back smaller than it is, but with both sides at least this many pixels.
+    Raises UnusablePhoto for what cannot be decoded, is truncated, or is so large that it could be a decompression bomb.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", module="PIL", category=UserWarning)  # odd EXIF or TIFF tags
+            with Image.open(io.BytesIO(content)) as image:
+                size = image.size
+                if at_least is not None:
+                    image.draft(None, (at_least, at_least))
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+                if (upright.width > upright.height) != (image.width > image.height):
+                    size = size[::-1]
+                return to_rgb(upright), size
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UnusablePhoto(f"too large: {error}") from error
+    except Exception as error:  # Pillow's decoders raise many kinds: OSError, SyntaxError, struct.error, ...
+        raise UnusablePhoto(f"not decodable: {type(error).__name__}: {error}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a PIL image of any mode to 8-bit sRGB, mode RGB, over white where it is transparent."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I"):  # 16-bit greyscale, which Pillow would clip and not scale
+        values = np.asarray(image).astype(np.float64)
+        image = Image.fromarray(np.clip(values / 257 + 0.5, 0, 255).astype(np.uint8), mode="L")
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK"):
+        image = _to_srgb(image, profile)
+    image = image.convert("RGB")
+    if alpha is not None:
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=alpha)
+        image = white
+    return image
+
+
+def is_greyscale(image: Image.Image) -> bool:
+    """True if at least 99 % of the pixels of an RGB picture (looked at in at most 128x128) are grey."""
+    small = np.asarray(image.resize((min(image.width, 128), min(image.height, 128)), Image.Resampling.BOX))
+    spread = np.ptp(small.astype(np.int16), axis=2)
+    return bool((spread <= GREY_SPREAD).mean() >= GREY_SHARE)
+
+
+def resize(image: Image.Image, size: int) -> np.ndarray:
+    """Squash an RGB picture to size x size (bicubic, with antialiasing): uint8 (size,size,3)."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert from an embedded ICC profile to sRGB; a profile that is broken or does not fit is ignored."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image

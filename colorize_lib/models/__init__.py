@@ -1,0 +1,39 @@
+"""The networks. `build_generator` builds any of the generators from its configuration."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from .init import init_weights
+from .unet import Unet
+
+ARCHITECTURES = ("unet", "resnet18_dynamic_unet")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Which generator, and its size. Stored with saved weights, so that the network can be built again."""
+
+    architecture: str = "unet"  # unet | resnet18_dynamic_unet
+    size: int = 256  # height and width of the images, in pixels
+    n_down: int = 8  # unet: halvings; 2**n_down must divide `size`
+    num_filters: int = 64  # unet: channels of the first level
+    init: str = "norm"  # unet: norm | xavier | kaiming
+
+    def __post_init__(self):
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture {self.architecture!r} is unknown; choose one of {', '.join(ARCHITECTURES)}")
+        if self.architecture == "unet" and self.size % 2**self.n_down:
+            raise ValueError(f"size {self.size} does not halve {self.n_down} times: use n_down <= log2(size)")
+
+
+def build_generator(config: GeneratorConfig, encoder_weights: str | None = None) -> nn.Module:
+    """Build a generator, L (N,1,size,size) to ab (N,2,size,size), with fresh weights.
+
+    encoder_weights: of the ResNet18 encoder, as in `resnet_unet.build_res_unet`; the plain U-Net has none.
+    """
+    if config.architecture == "unet":
+        return init_weights(Unet(1, 2, config.n_down, config.num_filters), config.init)
+    from .resnet_unet import build_res_unet  # fastai takes seconds to import and only this network needs it
+
+    return build_res_unet(1, 2, config.size, encoder_weights)

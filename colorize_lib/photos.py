@@ -1,0 +1,175 @@
+"""The manifest: which photographs a run uses, how they are split, and which files are unusable and why.
+
+A manifest is a CSV with one row per file: path (below the source's root), width, height (after EXIF rotation), sha256,
+split (`train`, `val`, or empty for an unusable file) and reason (why it is unusable). Where the files come from is
+`sources.py`; how one file becomes an RGB picture is `images.py`.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .files import atomic_path
+from .images import UnusablePhoto, is_greyscale, read_rgb
+from .progress import Progress
+from .sources import DATA_DIR, SOURCES, Listing
+
+COLUMNS = ["path", "width", "height", "sha256", "split", "reason"]
+MAX_UNUSABLE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class PhotoConfig:
+    """Which photographs to use and how to split them."""
+
+    source: str = "coco"  # sample | folder | coco | imagenet
+    folder: str = ""  # where the photographs are (folder, imagenet)
+    n_images: int = 10_000  # how many to draw at random; 0 for all
+    val_share: float = 0.2  # share of the drawn photographs kept for validation, unless the source comes with a split
+    min_side: int = 64  # photographs with a shorter side, in pixels, are unusable
+    seed: int = 0  # of the draw and the split
+    manifest: str = ""  # use this manifest (CSV) instead of drawing; its paths are relative to the source's root
+
+    def __post_init__(self):
+        if self.source not in SOURCES:
+            raise ValueError(f"source {self.source!r} is unknown; choose one of {', '.join(SOURCES)}")
+        if not 0 < self.val_share < 1:
+            raise ValueError(f"val_share is {self.val_share}; it must lie between 0 and 1")
+        if self.n_images < 0:
+            raise ValueError(f"n_images is {self.n_images}; use 0 for all photographs")
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """The photographs of a run: `root / row.path` for every row of `manifest`; the CSV itself is at `path`."""
+
+    root: Path
+    manifest: pd.DataFrame
+    path: Path
+
+    @property
+    def usable(self) -> pd.DataFrame:
+        """The manifest's rows that belong to a split, renumbered from 0."""
+        return self.manifest[self.manifest.split != ""].reset_index(drop=True)
+
+    def digest(self) -> str:
+        """A short digest of which files, with what content, are in which split."""
+        text = self.usable[["path", "sha256", "split"]].to_csv(index=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def summary(self) -> str:
+        """One line: how many photographs, how they are split, how many files are unusable and why."""
+        splits = Counter(self.usable.split)
+        reasons = Counter(reason.split(":")[0] for reason in self.manifest.reason if reason)
+        why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.most_common())
+        unusable = f"; {sum(reasons.values()):,} unusable ({why})" if reasons else "; no unusable file"
+        return f"{len(self.usable):,} photographs: {splits['train']:,} train, {splits['val']:,} val{unusable}"
+
+
+def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR) -> PhotoSet:
+    """Draw, examine and split the photographs of `config`, print one line about them, and return them.
+
+    The manifest is kept in `data_dir/manifests`, so that the same files are examined once and every notebook sees the
+    same split. Given `config.manifest`, that split is used as it stands.
+    Raises ValueError if no photograph is left, or if more than 20 % of the files examined are unusable;
+    FileNotFoundError if a folder or a manifest is missing.
+    """
+    listing = SOURCES[config.source](config.folder, data_dir, config.seed)
+    if config.manifest:
+        path = Path(config.manifest)
+        photos = PhotoSet(listing.root, read_manifest(path), path)
+    else:
+        path = data_dir / "manifests" / f"{config.source}-{_key(config, listing)}.csv"
+        if not path.exists():
+            with atomic_path(path) as partial:
+                build_manifest(config, listing).to_csv(partial, index=False)
+        photos = PhotoSet(listing.root, read_manifest(path), path)
+    print(f"{photos.summary()} [{path.name}]")
+    _refuse_bad_manifest(photos.manifest, path)
+    return photos
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read a manifest CSV. Raises FileNotFoundError or ValueError (columns, split names) naming the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"manifest {path} does not exist")
+    manifest = pd.read_csv(path, dtype={"path": str, "sha256": str, "split": str, "reason": str}, keep_default_na=False)
+    manifest = manifest if "reason" in manifest else manifest.assign(reason="")
+    if missing := [column for column in COLUMNS if column not in manifest]:
+        raise ValueError(f"manifest {path} lacks the column {', '.join(missing)}")
+    if unknown := set(manifest.split) - {"train", "val", ""}:
+        raise ValueError(f"manifest {path} has the split {sorted(unknown)[0]!r}; known are train and val")
+    return manifest[COLUMNS]
+
+
+def build_manifest(config: PhotoConfig, listing: Listing) -> pd.DataFrame:
+    """Examine files in a seeded random order until `n_images` usable ones are found, and split those.
+
+    Files are ordered by name before they are shuffled, so the draw is the same on every machine. Splits: the listing's
+    own (a ready-made train/ and val/; for `sample`, by photograph), else the first `1 - val_share` of the draw train.
+    """
+    order = np.random.default_rng(config.seed).permutation(len(listing.paths))
+    wanted = config.n_images or len(order)
+    rows: list[dict] = []
+    usable: list[dict] = []
+    with Progress(min(wanted, len(order)), "examining photographs") as progress, ThreadPoolExecutor() as pool:
+        while len(usable) < wanted and len(rows) < len(order):
+            # No more files than usable ones are missing, so that none is examined in vain.
+            chunk = [listing.paths[i] for i in order[len(rows) : len(rows) + min(wanted - len(usable), 512)]]
+            for row in pool.map(lambda name: examine(listing.root, name, config.min_side), chunk):
+                rows.append(row)
+                if not row["reason"]:
+                    usable.append(row)
+                    progress.update()
+    for position, row in enumerate(usable):
+        own = listing.split_of(row["path"])
+        row["split"] = own or ("train" if position < round(len(usable) * (1 - config.val_share)) else "val")
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def examine(root: Path, name: str, min_side: int) -> dict:
+    """One manifest row, its split still empty, for the file `root / name`; never raises for a bad file."""
+    row = {"path": name, "width": 0, "height": 0, "sha256": "", "split": "", "reason": ""}
+    try:
+        content = (root / name).read_bytes()
+        row["sha256"] = hashlib.sha256(content).hexdigest()
+        # A reduced decode reads every byte of the file, which is all that is needed here.
+        image, (row["width"], row["height"]) = read_rgb(content, at_least=128)
+        if min(row["width"], row["height"]) < min_side:
+            raise UnusablePhoto(f"too small: {row['width']}x{row['height']}")
+        if is_greyscale(image):
+            raise UnusablePhoto("greyscale")
+    except UnusablePhoto as error:
+        row["reason"] = str(error)
+    except OSError as error:
+        row["reason"] = f"unreadable: {error}"
+    return row
+
+
+def _refuse_bad_manifest(manifest: pd.DataFrame, path: Path) -> None:
+    """Raise ValueError unless there is something to train on, something to validate on, and most files are usable."""
+    bad = manifest[manifest.reason != ""]
+    if len(bad) > MAX_UNUSABLE_SHARE * len(manifest):
+        first = bad.iloc[0]
+        raise ValueError(
+            f"{len(bad):,} of the {len(manifest):,} files examined are unusable, more than "
+            f"{MAX_UNUSABLE_SHARE:.0%} (first: {first.path}, {first.reason}). The reasons are in {path}."
+        )
+    for split in ("train", "val"):
+        if not (manifest.split == split).any():
+            raise ValueError(f"no photograph is left for {split} ({len(manifest):,} files examined; see {path})")
+
+
+def _key(config: PhotoConfig, listing: Listing) -> str:
+    """A short digest of all that a manifest depends on: the settings, and the names and sizes of the files."""
+    settings = [config.source, config.n_images, config.val_share, config.min_side, config.seed]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for name in listing.paths:
+        digest.update(f"{name}\0{(listing.root / name).stat().st_size}\n".encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,192 @@
+"""Figures. Every function draws what it is given and returns the figure; `save` writes it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from PIL import Image
+
+from . import color
+
+LOSS_LABELS = {
+    "loss_D_fake": "D, fake",
+    "loss_D_real": "D, real",
+    "loss_D": "D",
+    "loss_G_GAN": "G, GAN",
+    "loss_G_L1": "G, λ·L1",
+    "loss_G": "G",
+    "loss_L1": "L1",
+}
+VALIDATION_LABELS = {
+    "val_L1": "L1 on ab (lower is better)",
+    "val_psnr": "PSNR, dB (higher is better)",
+    "val_ssim": "SSIM (higher is better)",
+    "val_colorfulness": "Colourfulness (as the truth is best)",
+}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; in a notebook it is shown below the cell as well."""
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def photo_grid(photographs: np.ndarray, columns: int = 4) -> Figure:
+    """A grid of pictures: uint8 (N,H,W,3)."""
+    rows = -(-len(photographs) // columns)
+    figure, axes = _picture_axes(rows, columns, cell=1.9)
+    for axis, photograph in zip(axes.flat, photographs, strict=False):
+        axis.imshow(photograph)
+    return figure
+
+
+def channel_planes(photograph: np.ndarray) -> Figure:
+    """One picture, uint8 (H,W,3), beside its R, G, B planes (first row) and its L*, a*, b* planes (second row)."""
+    lab = color.rgb_to_lab(torch.from_numpy(photograph).permute(2, 0, 1)[None])[0].numpy()
+    figure, axes = _picture_axes(2, 4, cell=2.4)
+    axes[0, 0].imshow(photograph)
+    axes[0, 0].set_title("photograph")
+    for axis, plane, name, cmap in zip(
+        axes[0, 1:],
+        photograph.transpose(2, 0, 1),
+        ("R", "G", "B"),
+        ("Reds_r", "Greens_r", "Blues_r"),
+        strict=True,
+    ):
+        axis.imshow(plane, cmap=cmap, vmin=0, vmax=255)
+        axis.set_title(name)
+    axes[1, 0].imshow(lab[0], cmap="gray", vmin=0, vmax=100)
+    axes[1, 0].set_title("what the network sees (L*)")
+    for axis, plane, name, cmap, limits in zip(
+        axes[1, 1:],
+        lab,
+        ("L*  0 … 100", "a*  green … red", "b*  blue … yellow"),
+        ("gray", "RdYlGn_r", "YlGnBu_r"),
+        ((0, 100), (-80, 80), (-80, 80)),
+        strict=True,
+    ):
+        axis.imshow(plane, cmap=cmap, vmin=limits[0], vmax=limits[1])
+        axis.set_title(name)
+    return figure
+
+
+def histograms(table: pd.DataFrame, columns: Sequence[str], bins: int = 40) -> Figure:
+    """A histogram of each of these columns, side by side, with the mean as a line."""
+    figure, axes = plt.subplots(1, len(columns), figsize=(3.2 * len(columns), 2.6), layout="constrained", squeeze=False)
+    for axis, column in zip(axes.flat, columns, strict=True):
+        values = table[column]
+        axis.hist(values, bins=bins, color="tab:blue")
+        axis.axvline(values.mean(), color="tab:orange", label=f"mean {values.mean():.3g}")
+        axis.set_xlabel(column)
+        axis.legend(frameon=False)
+    axes[0, 0].set_ylabel("photographs")
+    return figure
+
+
+def ab_histogram(shares: torch.Tensor) -> Figure:
+    """The share of pixels by a* and b*, (bins,bins) as `metrics.ab_histogram` gives it, on a logarithmic scale."""
+    figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
+    values = np.ma.masked_equal(shares.numpy(), 0)  # rows a*, columns b*
+    image = axis.imshow(values, origin="lower", extent=(-110, 110, -110, 110), norm=LogNorm(), cmap="viridis")
+    axis.set(xlabel="b*  (blue … yellow)", ylabel="a*  (green … red)")
+    axis.axhline(0, color="0.5", linewidth=0.5)
+    axis.axvline(0, color="0.5", linewidth=0.5)
+    figure.colorbar(image, label="share of all pixels")
+    return figure
+
+
+def visualize(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> Figure:
+    """Three rows: grey input, generated, ground truth; a column per photograph. L (N,1,H,W), ab_hat and ab (N,2,H,W)."""
+    rows = {
+        "grey input": color.lab_to_rgb(L, torch.zeros_like(ab)),
+        "generated": color.lab_to_rgb(L, ab_hat),
+        "ground truth": color.lab_to_rgb(L, ab),
+    }
+    return picture_rows({name: color.to_uint8(rgb).numpy() for name, rgb in rows.items()})
+
+
+def picture_rows(rows: dict[str, np.ndarray]) -> Figure:
+    """One row of pictures, uint8 (N,H,W,3), for each name; the name stands at the left."""
+    columns = max(len(pictures) for pictures in rows.values())
+    figure, axes = _picture_axes(len(rows), columns, cell=1.6 if columns > 3 else 2.2)
+    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        for axis, picture in zip(line, pictures, strict=False):
+            axis.imshow(picture)
+    return figure
+
+
+def progress_rows(folder: Path, truth: np.ndarray, at_most: int = 10) -> Figure:
+    """The showcase coloured at successive iterations, a row each, with the truth below.
+
+    folder: where `training` saved `iteration-....png`, each all pictures side by side; truth: uint8 (K,H,W,3). Of more
+    than `at_most` iterations, the first half is kept and the rest is thinned evenly, with the last one always there.
+    """
+    files = sorted(folder.glob("iteration-*.png"))
+    if len(files) > at_most:
+        early = at_most // 2
+        late = np.linspace(early, len(files) - 1, at_most - early).round().astype(int)
+        files = files[:early] + [files[i] for i in late]
+    rows = {}
+    for file in files:
+        strip = np.asarray(Image.open(file))  # (H,K*W,3)
+        rows[f"iteration {int(file.stem.split('-')[1]):,}"] = np.stack(np.split(strip, len(truth), axis=1))
+    return picture_rows(rows | {"ground truth": truth})
+
+
+def loss_curves(runs: dict[str, pd.DataFrame], panels: Sequence[Sequence[str]]) -> Figure:
+    """Losses by iteration, one row of axes: for each panel (names of its losses), each run (name -> history).
+
+    Several runs of one panel share their scale.
+    """
+    pairs = [(name, history, losses) for losses in panels for name, history in runs.items()]
+    figure, axes = plt.subplots(
+        1,
+        len(pairs),
+        figsize=(max(4.8 * len(pairs), 7), 3),
+        layout="constrained",
+        squeeze=False,
+        sharey=len(panels) == 1,
+    )
+    for axis, (name, history, losses) in zip(axes.flat, pairs, strict=True):
+        logged = history[history.kind == "iteration"]
+        for loss in losses:
+            axis.plot(logged.iteration, logged[loss], label=LOSS_LABELS[loss], linewidth=1.2)
+        axis.set(xlabel="iteration", ylabel="loss", title=name)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    return figure
+
+
+def validation_curves(runs: dict[str, pd.DataFrame], baselines: dict[str, dict[str, float]]) -> Figure:
+    """The four validation figures by epoch for each run (name -> history), with baselines as dashed lines.
+
+    baselines: as `metrics.baselines` gives them; the truth counts for colourfulness only, grey for the others.
+    """
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.2), layout="constrained")
+    for axis, (column, label) in zip(axes, VALIDATION_LABELS.items(), strict=True):
+        for name, history in runs.items():
+            epochs = history[history.kind == "epoch"]
+            axis.plot(epochs.epoch, epochs[column], marker="o", markersize=3, label=name)
+        reference = "truth" if column == "val_colorfulness" else "grey"
+        axis.axhline(baselines[reference][column], color="0.4", linestyle="--", label=reference)
+        axis.set(xlabel="epoch", title=label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    return figure
+
+
+def _picture_axes(rows: int, columns: int, cell: float) -> tuple[Figure, np.ndarray]:
+    """Axes (rows,columns) without ticks and frames, each `cell` inches wide."""
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(cell * columns + 0.9, cell * rows), layout="constrained", squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    return figure, axes

@@ -1,0 +1,134 @@
+"""A run: its folder, its settings and environment on record, its seeds and its device."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import random
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from .files import write_text
+from .sources import ROOT
+
+OUTPUTS = ROOT / "outputs"
+PACKAGES = ["torch", "torchvision", "fastai", "accelerate", "torchmetrics", "safetensors", "scikit-image"]
+PACKAGES += ["numpy", "pandas", "pillow", "matplotlib", "papermill"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, progress/, checkpoints.
+
+    settings: what config.json records. Checkpoints live in a folder named by a digest of the settings, so a run with other
+    settings starts anew beside the old checkpoints, and one with the same settings goes on from them.
+    """
+
+    path: Path
+    settings: dict
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of this run's checkpoints."""
+        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+        return self.path / "checkpoints" / digest
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures, made if need be."""
+        folder = self.path / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def write_metrics(self, metrics: dict) -> None:
+        """Write metrics.json; the notebook's last act."""
+        write_text(self.path / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+
+
+def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> Run:
+    """Open `outputs/profile/name`, and write config.json (settings) and env.json (versions, device, commit, date) there.
+
+    settings: everything that the results depend on except how long is trained: configuration dataclasses, digests, plain
+    values.
+    """
+    plain = {key: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for key, v in settings.items()}
+    run = Run(outputs / profile / name, json.loads(json.dumps(plain)))
+    write_text(
+        run.path / "config.json",
+        json.dumps({"profile": profile, "run": name, **run.settings}, indent=1) + "\n",
+    )
+    write_text(run.path / "env.json", json.dumps(environment(), indent=1) + "\n")
+    return run
+
+
+def environment() -> dict:
+    """What the run ran on: Python, packages, device, threads, commit (with "+changes" if the tree is dirty), time (UTC)."""
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpu_threads": torch.get_num_threads(),
+        "commit": _commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def seed_everything(seed: int, deterministic: bool = False) -> None:
+    """Seed Python, numpy and torch (all devices); with `deterministic`, refuse operations that are not.
+
+    Call it before CUDA is first used: cuBLAS reads its workspace setting only then.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def make_accelerator(device: str = "auto", mixed_precision: str = "auto") -> Accelerator:
+    """The device, precision and processes to train with.
+
+    device: `auto` (CUDA, else MPS, else CPU) or `cpu`. mixed_precision: `no`, `fp16`, `bf16` or `auto`, which is bf16 on
+    CUDA devices that compute it natively (8.0 and later), fp16 on older ones, and no elsewhere.
+    Raises ValueError for an unknown device.
+    """
+    if device not in ("auto", "cpu"):
+        raise ValueError(f"device {device!r} is unknown; choose auto or cpu (CUDA_VISIBLE_DEVICES chooses the GPU)")
+    if mixed_precision == "auto":
+        mixed_precision = "no"
+        if device == "auto" and torch.cuda.is_available():
+            mixed_precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, shortened to 16 characters; for settings that depend on a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,285 @@
+"""The training loop: epochs, averages, validation, history, step-by-step pictures, and checkpoints that resume exactly."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import nn
+
+from . import color
+from .checkpoint import Checkpoints, rng_state, set_rng_state
+from .dataset import LabLoader
+from .files import atomic_path
+from .gan import L1Model, TrainableModel, colorize_batch
+from .history import History
+from .meters import AverageMeter, create_loss_meters, log_results, update_losses
+from .metrics import validate
+from .progress import Progress
+from .run import Run
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss became NaN or infinite; the message names it, the epoch and the iteration."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training stopped on a signal, after a checkpoint; the message says where."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How training is observed and saved; nothing here changes what is learned."""
+
+    log_every: int = 50  # iterations between two rows of history.csv
+    show_at: tuple[int, ...] = (
+        1,
+        5,
+        10,
+        50,
+        100,
+        249,
+    )  # iterations after which the showcase is coloured and saved
+    show_every: int = 1000  # and every so many iterations after that
+    checkpoint_minutes: float = 5.0  # a checkpoint at the latest after this time, besides one after each epoch
+
+
+@dataclass
+class Position:
+    """Where a run stands: all of it is in every checkpoint."""
+
+    epoch: int = 0  # whole epochs done
+    batch: int = 0  # batches of the next epoch done
+    seconds: float = 0.0  # of training, over all resumed parts
+    best_L1: float = math.inf  # lowest validation L1 so far
+    epoch_meters: dict[str, AverageMeter] = field(default_factory=dict)  # since the epoch began
+    window_meters: dict[str, AverageMeter] = field(default_factory=dict)  # since the last logged iteration
+
+
+def train_model(
+    model: TrainableModel,
+    train_dl: LabLoader,
+    val_dl: LabLoader,
+    epochs: int,
+    run: Run,
+    config: LoopConfig | None = None,
+    showcase: torch.Tensor | None = None,
+) -> pd.DataFrame:
+    """Train until `epochs` epochs are done in all, resuming from the run's newest checkpoint, and return the history.
+
+    After each epoch: validation on photographs that training never touches, a row in history.csv, a line of output and a
+    checkpoint. history.csv has a row per logged iteration too (its losses are means since the row before), in epochs and
+    iterations counted from 1 over the whole life of the run.
+    showcase: L (K,1,H,W) of fixed photographs; their colourings at the chosen iterations go to `run.path/progress`.
+    Raises NonFiniteLoss for a NaN or infinite loss (the last good checkpoint stays), and TrainingInterrupted after SIGINT
+    or SIGTERM, once a checkpoint is written.
+    """
+    return _Training(model, train_dl, val_dl, epochs, run, config or LoopConfig(), showcase).run_epochs()
+
+
+def pretrain_generator(
+    net_G: nn.Module,
+    train_dl: LabLoader,
+    val_dl: LabLoader,
+    epochs: int,
+    run: Run,
+    lr: float = 1e-4,
+    config: LoopConfig | None = None,
+    showcase: torch.Tensor | None = None,
+    accelerator: Accelerator | None = None,
+) -> pd.DataFrame:
+    """Train a generator on L1 alone (Adam, `lr`); everything else as in `train_model`."""
+    return train_model(L1Model(net_G, lr, accelerator), train_dl, val_dl, epochs, run, config, showcase)
+
+
+class _Training:
+    """The state of one `train_model` call."""
+
+    def __init__(self, model, train_dl, val_dl, epochs, run, config, showcase):
+        self.model, self.train_dl, self.val_dl, self.epochs = model, train_dl, val_dl, epochs
+        self.run, self.config, self.showcase = run, config, showcase
+        self.net_G = model.networks["net_G"]
+        self.checkpoints = Checkpoints(run.checkpoints)
+        self.history = History(run.path / "history.csv")
+        self.writes = model.accelerator.is_main_process
+        self.position = self.restore()
+        # Losses wait on the device until they are settled, so that a step need not wait for the one before.
+        self.unsettled: list[torch.Tensor] = []
+
+    def run_epochs(self) -> pd.DataFrame:
+        total, done = self.epochs * len(self.train_dl), self.iteration
+        with stop_requests() as stop, Progress(total, "training", start=min(done, total)) as progress:
+            while self.position.epoch < self.epochs:
+                self.train_epoch(stop, progress)
+                self.finish_epoch()
+                if stop.is_set():
+                    self.stop_here()
+        return self.history.table()
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done since the run began."""
+        return self.position.epoch * len(self.train_dl) + self.position.batch
+
+    def train_epoch(self, stop: threading.Event, progress: Progress) -> None:
+        """The rest of the current epoch."""
+        at = self.position
+        for network in self.model.networks.values():
+            network.train()  # explicit: a fresh DynamicUnet has most of its BatchNorm in eval mode
+        self.train_dl.set_epoch(at.epoch, at.batch)
+        self.clock = self.saved = time.monotonic()
+        for batch in self.train_dl:
+            self.model.setup_input(batch)
+            self.model.optimize()
+            self.unsettled.append(self.model.losses())
+            at.batch += 1
+            progress.update()
+            if self.iteration % self.config.log_every == 0:
+                self.log_iteration()
+            if self.iteration in self.config.show_at or self.iteration % self.config.show_every == 0:
+                self.show()
+            if stop.is_set():
+                self.stop_here()
+            if time.monotonic() - self.saved >= self.config.checkpoint_minutes * 60:
+                self.save()
+
+    def stop_here(self) -> None:
+        """Save and raise TrainingInterrupted."""
+        saved = self.save()
+        raise TrainingInterrupted(
+            f"training stopped after iteration {self.iteration}, in epoch {self.position.epoch + 1}; checkpoint {saved}. "
+            "Run the same command again to go on."
+        )
+
+    def finish_epoch(self) -> None:
+        """Validate, log, show and save the epoch just done."""
+        at = self.position
+        self.settle()
+        scores = validate(self.net_G, self.val_dl)
+        self.clock = time.monotonic()  # `seconds` counts training alone
+        averages = {name: meter.avg for name, meter in at.epoch_meters.items()}
+        self.history.add(self.row("epoch") | averages | scores)
+        print(
+            f"epoch {at.epoch + 1}/{self.epochs}: {log_results(at.epoch_meters)}; "
+            + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()),
+            flush=True,
+        )
+        best = scores["val_L1"] < at.best_L1
+        self.position = Position(at.epoch + 1, 0, at.seconds, min(scores["val_L1"], at.best_L1), *self.new_meters())
+        self.save(best)
+
+    def settle(self) -> None:
+        """Bring the waiting losses from the device, refuse NaN and Inf, and add them to the averages."""
+        at, now = self.position, time.monotonic()
+        at.seconds, self.clock = at.seconds + now - self.clock, now
+        if not self.unsettled:
+            return
+        first = self.iteration - len(self.unsettled) + 1
+        for iteration, losses in enumerate(torch.stack(self.unsettled).cpu(), start=first):
+            for name, value in zip(self.model.loss_names, losses.tolist(), strict=True):
+                if not math.isfinite(value):
+                    raise NonFiniteLoss(
+                        f"{name} is {value} at epoch {at.epoch + 1}, iteration {iteration}. The last good checkpoint is "
+                        f"in {self.checkpoints.folder}; a lower learning rate or full precision may help."
+                    )
+            update_losses(losses, at.epoch_meters)
+            update_losses(losses, at.window_meters)
+        self.unsettled = []
+
+    def log_iteration(self) -> None:
+        """A history row with the mean losses since the last one."""
+        self.settle()
+        at = self.position
+        self.history.add(self.row("iteration") | {name: meter.avg for name, meter in at.window_meters.items()})
+        for meter in at.window_meters.values():
+            meter.reset()
+
+    def row(self, kind: str) -> dict:
+        at = self.position
+        return {
+            "kind": kind,
+            "epoch": at.epoch + 1,
+            "iteration": self.iteration,
+            "seconds": round(at.seconds, 2),
+        }
+
+    def show(self) -> None:
+        """Colour the showcase with the network as it is now, and save the pictures side by side."""
+        if self.showcase is not None and self.writes:
+            ab_hat = colorize_batch(self.net_G, self.showcase)
+            pictures = color.to_uint8(color.lab_to_rgb(self.showcase, ab_hat))  # (K,H,W,3)
+            strip = torch.cat(list(pictures), dim=1).numpy()  # (H,K*W,3)
+            with atomic_path(self.run.path / "progress" / f"iteration-{self.iteration:07d}.png") as partial:
+                Image.fromarray(strip).save(partial, format="PNG")
+
+    def save(self, best: bool = False) -> Path | None:
+        """Write a checkpoint of the current position."""
+        self.settle()
+        at = self.position
+        self.saved = time.monotonic()
+        if not self.writes:
+            return None
+        meters = {"epoch_meters": at.epoch_meters, "window_meters": at.window_meters}
+        note = {"iteration": self.iteration, "seconds": at.seconds, "best_L1": at.best_L1} | {
+            kind: {name: [meter.sum, meter.count] for name, meter in of.items()} for kind, of in meters.items()
+        }
+        state = {
+            "networks": {name: network.state_dict() for name, network in self.model.networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.model.optimizers.items()},
+            "scaler": self.model.accelerator.scaler.state_dict() if self.model.accelerator.scaler else {},
+            "rng": rng_state(),
+        }
+        return self.checkpoints.save(at.epoch, at.batch, state, note, best)
+
+    def restore(self) -> Position:
+        """Load the newest checkpoint, if there is one, and cut the history back to it."""
+        found = self.checkpoints.load()
+        if found is None:
+            self.history.cut(0, 0)
+            return Position(0, 0, 0.0, math.inf, *self.new_meters())
+        state, note = found
+        for name, network in self.model.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.model.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        if self.model.accelerator.scaler:
+            self.model.accelerator.scaler.load_state_dict(state["scaler"])
+        set_rng_state(state["rng"])
+        self.history.cut(note["epoch"], note["iteration"])
+        meters = [
+            {name: AverageMeter(*note[kind][name]) for name in self.model.loss_names}
+            for kind in ("epoch_meters", "window_meters")
+        ]
+        print(f"resuming after epoch {note['epoch']}, iteration {note['iteration']}", flush=True)
+        return Position(note["epoch"], note["batch"], note["seconds"], note["best_L1"], *meters)
+
+    def new_meters(self) -> tuple[dict[str, AverageMeter], dict[str, AverageMeter]]:
+        return create_loss_meters(self.model.loss_names), create_loss_meters(self.model.loss_names)
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """While the block runs, a first SIGINT or SIGTERM sets the event; a second one acts as it did before."""
+    event, previous = threading.Event(), {}
+
+    def request(number: int, frame) -> None:
+        event.set()
+        for signal_number, handler in previous.items():
+            signal.signal(signal_number, handler)
+
+    if threading.current_thread() is threading.main_thread():  # Python sets handlers nowhere else
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, request)
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
