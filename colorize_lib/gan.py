@@ -23,6 +23,7 @@ class GanConfig:
     beta2: float = 0.999  # Adam, both
     lambda_L1: float = 100.0  # weight of the L1 term
     gan_mode: str = "vanilla"  # vanilla | lsgan
+    n_down_D: int = 3  # levels of the discriminator: 3 judge patches of 70x70 pixels, 2 of 34x34, 1 of 16x16
 
 
 class TrainableModel(nn.Module):
@@ -82,7 +83,7 @@ class MainModel(TrainableModel):
         super().__init__(accelerator)
         self.config = config = config or GanConfig()
         net_G = init_weights(Unet()) if net_G is None else net_G
-        net_D = init_weights(PatchDiscriminator(input_c=3))
+        net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D))
         self.net_G, self.net_D = self.accelerator.prepare(net_G, net_D)
         self.GANcriterion = GANLoss(config.gan_mode).to(self.accelerator.device)
         self.L1criterion = nn.L1Loss()

@@ -1,0 +1,110 @@
+"""Colour conversion against scikit-image."""
+
+import numpy as np
+import pytest
+import skimage.color
+import torch
+
+from colorize_lib import color
+from colorize_lib.images import read_rgb
+from colorize_lib.sources import package_photographs
+
+
+def rgb_grid() -> np.ndarray:
+    """The 33 x 33 x 33 grid over the RGB cube as one image: float64 (1089,33,3)."""
+    steps = np.linspace(0, 1, 33)
+    return np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(1089, 33, 3)
+
+
+def photographs() -> list[np.ndarray]:
+    """The package photographs as uint8 (H,W,3)."""
+    return [np.asarray(read_rgb(path.read_bytes())[0]) for path in package_photographs().values()]
+
+
+def to_batch(image: np.ndarray) -> torch.Tensor:
+    """(H,W,3) to (1,3,H,W)."""
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None]
+
+
+def to_image(batch: torch.Tensor) -> np.ndarray:
+    """(1,3,H,W) to (H,W,3)."""
+    return batch[0].permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("image", [rgb_grid(), *(p / 255 for p in photographs())])
+def test_agrees_with_skimage_both_ways(image):
+    lab = skimage.color.rgb2lab(image)
+    assert np.abs(to_image(color.rgb_to_lab(to_batch(image).float())) - lab).max() < 1e-3
+    rgb = to_image(color.lab_to_unclipped_rgb(to_batch(lab).float()))
+    assert np.abs(rgb - skimage.color.lab2rgb(lab)).max() < 1e-4
+
+
+def test_out_of_gamut_lab_is_clipped_like_skimage():
+    rng = np.random.default_rng(0)
+    lab = np.stack([rng.uniform(0, 100, (64, 64)), *rng.uniform(-110, 110, (2, 64, 64))], axis=-1)
+    with pytest.warns(UserWarning, match="negative Z"):  # skimage's flood of warnings, which is a number here
+        expected = skimage.color.lab2rgb(lab)
+    L, ab = color.normalize(to_batch(lab).float())
+    assert np.abs(to_image(color.lab_to_rgb(L, ab)) - expected).max() < 1e-4
+    assert 0.3 < color.out_of_gamut_share(L, ab) < 1
+
+
+def test_every_8_bit_colour_survives_the_round_trip():
+    levels = torch.arange(256, dtype=torch.uint8)
+    for red in range(0, 256, 15):
+        plane = torch.stack(
+            torch.meshgrid(levels[red : red + 1], levels, levels, indexing="ij"), dim=-1
+        )  # (1,256,256,3)
+        L, ab = color.normalize(color.rgb_to_lab(plane.permute(0, 3, 1, 2)))
+        assert torch.equal(color.to_uint8(color.lab_to_rgb(L, ab)), plane)
+        assert color.out_of_gamut_share(L, ab) == 0
+
+
+def test_photographs_survive_the_round_trip():
+    for photograph in photographs():
+        lab = color.rgb_to_lab(to_batch(photograph))
+        assert np.array_equal(color.to_uint8(color.lab_to_unclipped_rgb(lab))[0].numpy(), photograph)
+
+
+def test_normalised_values_are_those_of_the_networks():
+    lab = torch.tensor([[0.0, -110.0, 55.0], [50.0, 0.0, 0.0], [100.0, 110.0, -11.0]])[:, :, None, None]
+    L, ab = color.normalize(lab)
+    assert L.flatten().tolist() == [-1, 0, 1]
+    torch.testing.assert_close(ab[..., 0, 0], torch.tensor([[-1.0, 0.5], [0.0, 0.0], [1.0, -0.1]]))
+    torch.testing.assert_close(color.denormalize(L, ab), lab)
+
+
+def test_out_of_gamut_share_counts_pixels():
+    L, ab = torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, 2)
+    ab[0, :, 0, 0] = 1.0  # a* = b* = 110 at mid lightness is no sRGB colour
+    assert color.out_of_gamut_share(L, ab) == 0.25
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_result_is_float32_whatever_comes_in(dtype):
+    lab = color.rgb_to_lab(torch.full((1, 3, 2, 2), 0.5, dtype=dtype))
+    assert lab.dtype == torch.float32
+    assert color.lab_to_rgb(*(t.to(dtype) for t in color.normalize(lab))).dtype == torch.float32
+
+
+def test_autocast_changes_nothing():
+    rgb = to_batch(rgb_grid()).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = color.rgb_to_lab(rgb)
+    assert torch.equal(inside, color.rgb_to_lab(rgb))
+
+
+def test_gradients_agree_with_finite_differences_and_are_finite_at_the_corners():
+    rgb = (torch.rand(1, 3, 2, 2, dtype=torch.float64) * 0.8 + 0.1).float().requires_grad_()
+    weights = torch.randn(1, 3, 2, 2)
+    (color.rgb_to_lab(rgb) * weights).sum().backward()
+    step = 1e-2
+    for index in np.ndindex(rgb.shape):
+        up, down = rgb.detach().clone(), rgb.detach().clone()
+        up[index] += step
+        down[index] -= step
+        slope = ((color.rgb_to_lab(up) - color.rgb_to_lab(down)) * weights).sum() / (2 * step)
+        assert abs(slope - rgb.grad[index]) < 0.02 * abs(slope) + 1.0
+    corners = to_batch(rgb_grid()).float().requires_grad_()
+    color.lab_to_unclipped_rgb(color.rgb_to_lab(corners)).sum().backward()
+    assert torch.isfinite(corners.grad).all()

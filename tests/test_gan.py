@@ -1,0 +1,161 @@
+"""One training step against an independent implementation, and the modes of the networks."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from colorize_lib.gan import GanConfig, L1Model, MainModel, colorize_batch
+from colorize_lib.models.init import init_weights
+from colorize_lib.models.unet import Unet
+
+N_DOWN = 6  # one level with dropout
+
+
+class ReferenceStep:
+    """The GAN step written from its formulas: both networks, losses and Adam on plain tensors."""
+
+    def __init__(self, model: MainModel, lr=2e-4, betas=(0.5, 0.999), weight_L1=100.0, gan_mode="vanilla"):
+        self.G = {name: p.detach().clone().requires_grad_() for name, p in model.net_G.named_parameters()}
+        self.D = {name: p.detach().clone().requires_grad_() for name, p in model.net_D.named_parameters()}
+        self.moments = {id(p): [torch.zeros_like(p), torch.zeros_like(p)] for p in (*self.G.values(), *self.D.values())}
+        self.lr, self.betas, self.weight_L1, self.gan_mode, self.t = lr, betas, weight_L1, gan_mode, 0
+
+    def batch_norm(self, x, weight, bias):
+        """Batch statistics. torch's own kernel: Adam's first steps turn rounding into whole steps of lr."""
+        return F.batch_norm(x, None, None, weight, bias, training=True)
+
+    def generator(self, L):
+        """A loop down and a loop up, where the network under test is nested."""
+        prefix = ["model.model."]  # of the levels, outermost first
+        prefix += [prefix[0] + "1.model." + "3.model." * k for k in range(N_DOWN - 1)]
+        down_at = lambda k: prefix[k] + ("0" if k == 0 else "1")  # noqa: E731
+        skips, x = [], L
+        for k in range(N_DOWN):
+            if k > 0:
+                x = torch.where(x > 0, x, 0.2 * x)  # in place in the network, so that the skip carries it too
+                skips.append(x)
+            x = F.conv2d(x, self.G[down_at(k) + ".weight"], stride=2, padding=1)
+            if 0 < k < N_DOWN - 1:
+                x = self.batch_norm(x, self.G[prefix[k] + "2.weight"], self.G[prefix[k] + "2.bias"])
+        for k in reversed(range(N_DOWN)):
+            up, norm = ("3", "4") if k == N_DOWN - 1 else ("3", None) if k == 0 else ("5", "6")
+            bias = self.G.get(prefix[k] + up + ".bias")
+            x = F.conv_transpose2d(x.clamp(min=0), self.G[prefix[k] + up + ".weight"], bias, stride=2, padding=1)
+            if norm:
+                x = self.batch_norm(x, self.G[prefix[k] + norm + ".weight"], self.G[prefix[k] + norm + ".bias"])
+            if 4 <= k < N_DOWN - 1:
+                x = F.dropout(x, 0.5)
+            # A ReLU follows the concatenation on the way up, and is applied at the head of the next turn.
+            x = torch.tanh(x) if k == 0 else torch.cat([skips[k - 1], x], dim=1)
+        return x
+
+    def discriminator(self, L, ab):
+        x = torch.cat([L, ab], dim=1)
+        for k, stride in enumerate((2, 2, 2, 1, 1)):
+            x = F.conv2d(x, self.D[f"model.{k}.0.weight"], self.D.get(f"model.{k}.0.bias"), stride=stride, padding=1)
+            if f"model.{k}.1.weight" in self.D:
+                x = self.batch_norm(x, self.D[f"model.{k}.1.weight"], self.D[f"model.{k}.1.bias"])
+            if k < 4:
+                x = torch.where(x > 0, x, 0.2 * x)
+        return x
+
+    def gan_loss(self, logits, real):
+        if self.gan_mode == "lsgan":
+            return ((logits - float(real)) ** 2).mean()
+        # -log(sigmoid(x)) for real, -log(1 - sigmoid(x)) for fake
+        return torch.log1p(torch.exp(-logits if real else logits)).mean()
+
+    def adam(self, parameters, loss):
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        b1, b2 = self.betas
+        with torch.no_grad():
+            for p, g in zip(parameters.values(), gradients, strict=True):
+                m, v = self.moments[id(p)]
+                m.mul_(b1).add_((1 - b1) * g)
+                v.mul_(b2).add_((1 - b2) * g * g)
+                m_hat, v_hat = m / (1 - b1**self.t), v / (1 - b2**self.t)
+                p -= self.lr * m_hat / (v_hat.sqrt() + 1e-8)
+
+    def step(self, L, ab):
+        self.t += 1
+        ab_hat = self.generator(L)
+        fake = self.gan_loss(self.discriminator(L, ab_hat.detach()), real=False)
+        real = self.gan_loss(self.discriminator(L, ab), real=True)
+        loss_D = (fake + real) / 2
+        self.adam(self.D, loss_D)
+        gan = self.gan_loss(self.discriminator(L, ab_hat), real=True)
+        L1 = (ab_hat - ab).abs().mean() * self.weight_L1
+        self.adam(self.G, gan + L1)
+        return torch.stack([fake, real, loss_D, gan, L1, gan + L1]).detach()
+
+
+def batch(seed: int, size: int = 64) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "L": torch.rand(4, 1, size, size, generator=generator) * 2 - 1,
+        "ab": torch.randn(4, 2, size, size, generator=generator) * 0.1,
+    }
+
+
+@pytest.mark.parametrize("gan_mode", ["vanilla", "lsgan"])
+def test_three_steps_equal_an_independent_implementation(gan_mode):
+    torch.manual_seed(0)
+    net_G = init_weights(Unet(n_down=N_DOWN, num_filters=16))
+    model = MainModel(net_G, GanConfig(gan_mode=gan_mode)).train()
+    reference = ReferenceStep(model, gan_mode=gan_mode)
+    for k in range(3):
+        model.setup_input(batch(k))
+        torch.manual_seed(k)  # the same dropout in both
+        model.optimize()
+        torch.manual_seed(k)
+        expected = reference.step(**batch(k))
+        assert (model.losses() - expected).abs().max() < 1e-5, (model.loss_names, model.losses(), expected)
+    assert model.losses()[4] > 1  # L1 has its weight
+
+
+def test_discriminator_gets_no_gradient_from_the_generators_turn():
+    model = MainModel(init_weights(Unet(n_down=5, num_filters=4)))
+    model.setup_input(batch(0, 32))
+    model.optimize()
+    after_D = {name: p.grad.clone() for name, p in model.net_D.named_parameters()}
+    model.forward()
+    model.backward_G()
+    assert all(torch.equal(p.grad, after_D[name]) for name, p in model.net_D.named_parameters())
+
+
+def test_the_generator_gets_no_gradient_from_the_discriminators_turn():
+    model = MainModel(init_weights(Unet(n_down=5, num_filters=4)))
+    model.setup_input(batch(0, 32))
+    model.forward()
+    model.backward_D()
+    assert all(p.grad is None for p in model.net_G.parameters())
+    assert all(p.grad is not None for p in model.net_D.parameters())
+
+
+def test_l1_step_lowers_the_loss_on_one_batch():
+    torch.manual_seed(0)
+    model = L1Model(init_weights(Unet(n_down=5, num_filters=8)), lr=1e-3)
+    losses = []
+    for _ in range(30):
+        model.setup_input(batch(0, 32))
+        model.optimize()
+        losses.append(model.losses().item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_colorize_batch_is_fixed_without_dropout_and_varies_with_it():
+    torch.manual_seed(0)
+    net_G = init_weights(Unet(n_down=6, num_filters=8)).train()
+    L = batch(0)["L"]
+    assert torch.equal(colorize_batch(net_G, L), colorize_batch(net_G, L))
+    assert not torch.equal(colorize_batch(net_G, L, dropout=True), colorize_batch(net_G, L, dropout=True))
+
+
+def test_colorize_batch_leaves_modes_and_statistics_as_they_were():
+    net_G = init_weights(Unet(n_down=5, num_filters=4)).train()
+    frozen = next(m for m in net_G.modules() if isinstance(m, nn.BatchNorm2d)).eval()
+    before = {name: t.clone() for name, t in net_G.state_dict().items()}
+    colorize_batch(net_G, batch(0, 32)["L"], dropout=True)
+    assert not frozen.training and sum(not m.training for m in net_G.modules()) == 1
+    assert all(torch.equal(t, before[name]) for name, t in net_G.state_dict().items())
