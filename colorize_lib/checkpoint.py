@@ -39,7 +39,8 @@ class Checkpoints:
     def save(self, epoch: int, batch: int, state: dict, note: dict, best: bool = False) -> Path:
         """Keep `state` (nested dicts of tensors and plain values) and `note` (JSON) for a position in the run.
 
-        epoch, batch: how many whole epochs, and how many batches of the next one, are done. best: keep a copy as the best so far.
+        epoch, batch: how many whole epochs, and how many batches of the next one, are done. best: keep a copy as the
+        best so far.
         """
         final = self.folder / f"epoch-{epoch:05d}-batch-{batch:07d}"
         if not final.exists():
@@ -136,7 +137,7 @@ def save_weights(net: nn.Module, path: Path, config: dict) -> None:
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read a safetensors file written by `save_weights`: (state_dict, config). Raises CheckpointError naming the file."""
+    """Read a file written by `save_weights`: (state_dict, config). Raises CheckpointError naming the file."""
     if not path.is_file():
         raise CheckpointError(f"weights file {path} does not exist")
     try:
@@ -148,7 +149,7 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
 
 
 def load_generator(path: Path) -> tuple[nn.Module, GeneratorConfig]:
-    """Build the generator that a weights file describes, and load its weights. Raises CheckpointError naming the file."""
+    """The generator that a weights file describes, with its weights. Raises CheckpointError naming the file."""
     state, config = load_weights(path)
     try:
         generator = GeneratorConfig(**config["generator"])

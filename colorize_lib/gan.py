@@ -29,7 +29,8 @@ class GanConfig:
 class TrainableModel(nn.Module):
     """What `training` needs of a model: networks, optimisers, one step, and the losses of that step.
 
-    A step is `setup_input(batch)`, then `optimize()`; then `losses()` has the step's losses in the order of `loss_names`.
+    A step is `setup_input(batch)`, then `optimize()`; then `losses()` has the step's losses in the order of
+    `loss_names`.
     """
 
     network_names: tuple[str, ...]

@@ -1,5 +1,6 @@
 """history.csv: what a run logged, in epochs and iterations of its whole life."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ class History:
 
     def __init__(self, path: Path):
         self.path = path
-        self.rows = pd.read_csv(path, float_precision="round_trip").to_dict("records") if path.exists() else []
+        self.rows = _read(path) if path.exists() else []
 
     def add(self, row: dict) -> None:
         """Append a row and write the file."""
@@ -33,3 +34,12 @@ class History:
     def table(self) -> pd.DataFrame:
         """All rows; columns kind, epoch, iteration, seconds, the losses, the validation figures."""
         return pd.DataFrame(self.rows)
+
+
+def _read(path: Path) -> list[dict]:
+    """The rows of a history.csv, every float to the last bit."""
+    kinds = {"kind": str, "epoch": int, "iteration": int}
+    with open(path, newline="") as file:
+        return [
+            {name: kinds.get(name, float)(text) for name, text in row.items() if text} for row in csv.DictReader(file)
+        ]

@@ -27,8 +27,8 @@ def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
 def image_scores(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
     """Scores of each image of a batch, each (N,).
 
-    L (N,1,H,W), ab_hat and ab (N,2,H,W), normalised. `L1`: mean |ab_hat - ab| (times 110 for Lab units); `psnr` (dB) and
-    `ssim` in RGB between both pictures made with the true L; `colorfulness` of the generated picture.
+    L (N,1,H,W), ab_hat and ab (N,2,H,W), normalised. `L1`: mean |ab_hat - ab| (times 110 for Lab units); `psnr` (dB)
+    and `ssim` in RGB between both pictures made with the true L; `colorfulness` of the generated picture.
     """
     rgb_hat, rgb = color.lab_to_rgb(L, ab_hat), color.lab_to_rgb(L, ab)
     return {
@@ -42,7 +42,8 @@ def image_scores(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> dic
 def validate(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
     """Mean `image_scores` of a generator over the validation photographs, and the share of pixels out of gamut.
 
-    Keys: val_L1, val_psnr, val_ssim, val_colorfulness, val_out_of_gamut. The network runs in eval mode, without dropout.
+    Keys: val_L1, val_psnr, val_ssim, val_colorfulness, val_out_of_gamut. The network runs in eval mode, without
+    dropout.
     """
     scores: dict[str, list[torch.Tensor]] = {}
     for batch in val_dl:
@@ -58,7 +59,8 @@ def validate(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
 def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, float]]:
     """Figures of three answers that need no network, on the validation photographs, keyed as in `validate`.
 
-    `grey` is ab = 0; `mean ab` is the mean ab of the training photographs everywhere; `truth` has a colourfulness alone.
+    `grey` is ab = 0; `mean ab` is the mean ab of the training photographs everywhere; `truth` has a colourfulness
+    alone.
     """
     total, pixels = torch.zeros(2, dtype=torch.float64), 0
     for batch in train_dl:
@@ -78,7 +80,10 @@ def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, flo
 
 
 def photograph_statistics(dl: LabLoader) -> pd.DataFrame:
-    """One row per photograph: mean L* (0..100), mean a* and b*, mean |ab| / 110 (the L1 of the grey answer), colourfulness."""
+    """One row per photograph, in Lab units: mean L*, a*, b*; then mean |ab| / 110, colourfulness.
+
+    mean |ab| / 110 is the L1 of the grey answer.
+    """
     rows = []
     for batch in dl:
         L, ab = batch["L"], batch["ab"]

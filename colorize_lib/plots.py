@@ -100,7 +100,7 @@ def ab_histogram(shares: torch.Tensor) -> Figure:
 
 
 def visualize(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> Figure:
-    """Three rows: grey input, generated, ground truth; a column per photograph. L (N,1,H,W), ab_hat and ab (N,2,H,W)."""
+    """Rows: grey input, generated, ground truth; a column per photograph. L (N,1,H,W), ab_hat and ab (N,2,H,W)."""
     rows = {
         "grey input": color.lab_to_rgb(L, torch.zeros_like(ab)),
         "generated": color.lab_to_rgb(L, ab_hat),

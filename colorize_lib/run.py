@@ -28,8 +28,8 @@ PACKAGES += ["numpy", "pandas", "pillow", "matplotlib", "papermill"]
 class Run:
     """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, progress/, checkpoints.
 
-    settings: what config.json records. Checkpoints live in a folder named by a digest of the settings, so a run with other
-    settings starts anew beside the old checkpoints, and one with the same settings goes on from them.
+    settings: what config.json records. Checkpoints live in a folder named by a digest of the settings, so a run with
+    other settings starts anew beside the old checkpoints, and one with the same settings goes on from them.
     """
 
     path: Path
@@ -54,10 +54,11 @@ class Run:
 
 
 def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> Run:
-    """Open `outputs/profile/name`, and write config.json (settings) and env.json (versions, device, commit, date) there.
+    """Open `outputs/profile/name`, and write config.json (settings) and env.json (versions, device, commit, date)
+    there.
 
-    settings: everything that the results depend on except how long is trained: configuration dataclasses, digests, plain
-    values.
+    settings: everything that the results depend on except how long is trained: configuration dataclasses, digests,
+    plain values.
     """
     plain = {key: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for key, v in settings.items()}
     run = Run(outputs / profile / name, json.loads(json.dumps(plain)))
@@ -70,7 +71,7 @@ def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> R
 
 
 def environment() -> dict:
-    """What the run ran on: Python, packages, device, threads, commit (with "+changes" if the tree is dirty), time (UTC)."""
+    """What the run ran on: Python, packages, device, threads, commit ("+changes" if the tree is dirty), time."""
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -98,8 +99,8 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 def make_accelerator(device: str = "auto", mixed_precision: str = "auto") -> Accelerator:
     """The device, precision and processes to train with.
 
-    device: `auto` (CUDA, else MPS, else CPU) or `cpu`. mixed_precision: `no`, `fp16`, `bf16` or `auto`, which is bf16 on
-    CUDA devices that compute it natively (8.0 and later), fp16 on older ones, and no elsewhere.
+    device: `auto` (CUDA, else MPS, else CPU) or `cpu`. mixed_precision: `no`, `fp16`, `bf16` or `auto`, which is bf16
+    on CUDA devices that compute it natively (8.0 and later), fp16 on older ones, and no elsewhere.
     Raises ValueError for an unknown device.
     """
     if device not in ("auto", "cpu"):

@@ -1,4 +1,4 @@
-"""The training loop: epochs, averages, validation, history, step-by-step pictures, and checkpoints that resume exactly."""
+"""The training loop: epochs, averages, validation, history, step-by-step pictures, and exact resuming."""
 
 import math
 import signal
@@ -75,12 +75,12 @@ def train_model(
 ) -> pd.DataFrame:
     """Train until `epochs` epochs are done in all, resuming from the run's newest checkpoint, and return the history.
 
-    After each epoch: validation on photographs that training never touches, a row in history.csv, a line of output and a
-    checkpoint. history.csv has a row per logged iteration too (its losses are means since the row before), in epochs and
-    iterations counted from 1 over the whole life of the run.
+    After each epoch: validation on photographs that training never touches, a row in history.csv, a line of output and
+    a checkpoint. history.csv has a row per logged iteration too (its losses are means since the row before), in epochs
+    and iterations counted from 1 over the whole life of the run.
     showcase: L (K,1,H,W) of fixed photographs; their colourings at the chosen iterations go to `run.path/progress`.
-    Raises NonFiniteLoss for a NaN or infinite loss (the last good checkpoint stays), and TrainingInterrupted after SIGINT
-    or SIGTERM, once a checkpoint is written.
+    Raises NonFiniteLoss for a NaN or infinite loss (the last good checkpoint stays), and TrainingInterrupted after
+    SIGINT or SIGTERM, once a checkpoint is written.
     """
     return _Training(model, train_dl, val_dl, epochs, run, config or LoopConfig(), showcase).run_epochs()
 
@@ -155,8 +155,8 @@ class _Training:
         """Save and raise TrainingInterrupted."""
         saved = self.save()
         raise TrainingInterrupted(
-            f"training stopped after iteration {self.iteration}, in epoch {self.position.epoch + 1}; checkpoint {saved}. "
-            "Run the same command again to go on."
+            f"training stopped after iteration {self.iteration}, in epoch {self.position.epoch + 1}; "
+            f"checkpoint {saved}. Run the same command again to go on."
         )
 
     def finish_epoch(self) -> None:
@@ -187,8 +187,8 @@ class _Training:
             for name, value in zip(self.model.loss_names, losses.tolist(), strict=True):
                 if not math.isfinite(value):
                     raise NonFiniteLoss(
-                        f"{name} is {value} at epoch {at.epoch + 1}, iteration {iteration}. The last good checkpoint is "
-                        f"in {self.checkpoints.folder}; a lower learning rate or full precision may help."
+                        f"{name} is {value} at epoch {at.epoch + 1}, iteration {iteration}. The last good checkpoint "
+                        f"is in {self.checkpoints.folder}; a lower learning rate or full precision may help."
                     )
             update_losses(losses, at.epoch_meters)
             update_losses(losses, at.window_meters)

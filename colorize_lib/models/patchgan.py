@@ -8,7 +8,8 @@ class PatchDiscriminator(nn.Module):
     """Judges every patch of [L, ab] as real or generated: (N,input_c,H,W) to logits (N,1,H',W').
 
     With the defaults: C64-C128-C256 with stride 2, C512 and the final 1-channel convolution with stride 1, all 4x4;
-    no BatchNorm on the first and last layer. 256x256 gives 30x30 logits, each seeing a 70x70 patch; 2,765,633 parameters.
+    no BatchNorm on the first and last layer. 256x256 gives 30x30 logits, each seeing a 70x70 patch; 2,765,633
+    parameters.
     """
 
     def __init__(self, input_c: int = 3, num_filters: int = 64, n_down: int = 3):

@@ -1,7 +1,8 @@
 """A U-Net on a ResNet18 encoder: torchvision's ResNet18 (arXiv:1512.03385) without its last two layers, inside fastai's
 `DynamicUnet` (U-Net, arXiv:1505.04597, with sub-pixel upsampling, arXiv:1609.05158).
 
-The network has no final tanh: its ab is unbounded, so clamp (as `color.lab_to_rgb` does after conversion) before showing it.
+The network has no final tanh: its ab is unbounded, so clamp (as `color.lab_to_rgb` does after conversion) before
+showing it.
 """
 
 import warnings
@@ -31,7 +32,8 @@ def build_res_unet(
 
     weights: `"imagenet"` (torchvision's IMAGENET1K_V1, downloaded on first use), `None` (random), or the path of a
     ResNet18 `state_dict` (.pth or .safetensors). The first convolution is adapted to `n_input` channels by summing its
-    weights over RGB. The network comes back in train mode: a fresh DynamicUnet leaves most of its BatchNorm in eval mode.
+    weights over RGB. The network comes back in train mode: a fresh DynamicUnet leaves most of its BatchNorm in eval
+    mode.
     Raises WeightsUnavailable if the weights cannot be downloaded or read.
     """
     encoder = resnet18()
@@ -80,7 +82,7 @@ def _download_imagenet_weights() -> dict[str, torch.Tensor]:
 def choose_encoder_weights(choice: str) -> str | None:
     """Turn a notebook's setting into the `weights` of `build_res_unet`, and print what the encoder starts from.
 
-    choice: `imagenet`, `none`, a path, or `if-available`: ImageNet weights where they can be had, else random ones.
+    choice: `imagenet`, `none`, a path, or `if-available` (ImageNet weights if they can be had, else random).
     """
     if choice == "none":
         weights = None

@@ -53,7 +53,8 @@ class Unet(nn.Module):
     n_down: number of halvings; the innermost map is H/2**n_down high, so H and W must be multiples of 2**n_down.
     num_filters: channels of the outermost level; they double up to 8 times that. With the defaults and 256x256 images
     the network is C64-C128-C256-C512-C512-C512-C512-C512 with 54,409,858 parameters.
-    Raises ValueError if n_down is under 5 (the four widening levels and the innermost one), or for a size that does not fit.
+    Raises ValueError if n_down is under 5 (the four widening levels and the innermost one), or for a size that does not
+    fit.
     """
 
     def __init__(self, input_c: int = 1, output_c: int = 2, n_down: int = 8, num_filters: int = 64):
