@@ -11,17 +11,20 @@ UV   := $(VENV)/bin/uv
 # Wheels of torch are large; a slow line should not end the installation.
 export UV_HTTP_TIMEOUT ?= 600
 
-# How the notebooks are called; kept in a file, so that other settings make them run again.
 SETTINGS := $(if $(PHOTOS),--set 'folder=$(PHOTOS)') $(foreach pair,$(SET),--set '$(pair)')
 RUN      := $(PY) notebooks/run.py --profile $(PROFILE) $(SETTINGS)
 
 NOTEBOOKS := $(notdir $(basename $(sort $(wildcard notebooks/0*.ipynb))))
 OUT       := outputs/$(PROFILE)
+# The settings of the last `make run-all`, kept in a file that changes when they do.
+ifneq ($(filter run-all,$(MAKECMDGOALS)),)
+  $(shell mkdir -p $(OUT); echo "$(SETTINGS)" | cmp -s - $(OUT)/.settings || echo "$(SETTINGS)" > $(OUT)/.settings)
+endif
 LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/models/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run-all run test lint format lock clean FORCE
+.PHONY: help setup run-all run test lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -61,10 +64,6 @@ $(foreach nb,$(NOTEBOOKS),$(eval $(call notebook_rule,$(nb))))
 executed = $(OUT)/$(1)/$(1).ipynb
 $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining): | $(call executed,01_data_exploration)
 $(call executed,04_resnet18_gan_finetune): $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining)
-
-$(OUT)/.settings: FORCE
-	@mkdir -p $(@D)
-	@echo "$(SETTINGS)" | cmp -s - $@ || echo "$(SETTINGS)" > $@
 
 test: setup ## Run the tests
 	$(PY) -m pytest

@@ -49,8 +49,9 @@ def _build_cache(photos: PhotoSet, size: int, final: Path) -> None:
     partial, note = final.with_suffix(".partial"), final.with_suffix(".progress.json")
     shape = (len(rows), size, size, 3)
     done = json.loads(note.read_text())["done"] if note.exists() and partial.exists() else 0
-    needed, free = int(np.prod(shape)), shutil.disk_usage(final.parent).free
-    if not done and free < needed:  # a memory map on a full disk would crash the process
+    # A memory map on a full disk crashes the process. The partial file is sparse: only what is filled takes space.
+    needed, free = (len(rows) - done) * size * size * 3, shutil.disk_usage(final.parent).free
+    if free < needed:
         raise OSError(f"the cache needs {needed / 1e9:.1f} GB in {final.parent}, and only {free / 1e9:.1f} GB are free")
     mode = "r+" if done else "w+"
     cache = np.lib.format.open_memmap(partial, mode=mode, dtype=np.uint8, shape=None if done else shape)
@@ -114,11 +115,11 @@ class ColorizationDataset:
 class LabLoader:
     """Batches {"L": (N,1,H,W), "ab": (N,2,H,W)} on `device`, converted there from uint8.
 
-    Training batches are shuffled and flipped; both are functions of (seed, epoch, batch) alone, so that a run resumed in
-    the middle of an epoch sees exactly the batches that it would have seen. `set_epoch` chooses the epoch and the batch
-    to start at. A photograph is a few kB of a memory map and a batch one copy, so no worker processes are needed.
-    In a run of several processes each takes its share of every batch. A last, smaller training batch is dropped: BatchNorm
-    needs batches of one kind.
+    Training batches are shuffled and flipped; both are functions of (seed, epoch, batch) alone, so that a run resumed
+    in the middle of an epoch sees exactly the batches that it would have seen. `set_epoch` chooses the epoch and the
+    batch to start at. A photograph is a few kB of a memory map and a batch one copy, so no worker processes are needed.
+    In a run of several processes each takes its share of every batch. A last, smaller training batch is dropped:
+    BatchNorm needs batches of one kind.
     """
 
     def __init__(
@@ -196,8 +197,8 @@ def make_dataloaders(
 def showcase(config: PhotoConfig, size: int) -> dict[str, torch.Tensor]:
     """The fixed photographs that figures show, whole, as one batch {"L": (K,1,size,size), "ab": (K,2,size,size)}.
 
-    They are the photographs that installed packages ship: no run trains on them. The source `sample` does train on six of
-    the eight, so there the showcase is the two that validate.
+    They are the photographs that installed packages ship: no run trains on them. The source `sample` does train on six
+    of the eight, so there the showcase is the two that validate.
     """
     names = list(package_photographs())
     if config.source == "sample":

@@ -4,13 +4,28 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+# Pillow warns of odd EXIF and TIFF tags, which do no harm here, and of sizes that read_rgb refuses. Silenced once, for
+# the process: read_rgb runs in threads, and `warnings.catch_warnings` changes the filters of all of them.
+for _category in (UserWarning, Image.DecompressionBombWarning):
+    warnings.filterwarnings("ignore", category=_category, module=r"PIL\.")
 
 SRGB = ImageCms.createProfile("sRGB")
 # A pixel counts as grey when its largest and smallest channel differ by at most this many of 255 levels: room for
 # the noise that JPEG leaves in the chroma of a grey picture.
 GREY_SPREAD = 10
 GREY_SHARE = 0.99
+# How to turn a picture upright, by its EXIF orientation; 1 is upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class UnusablePhoto(ValueError):
@@ -20,24 +35,27 @@ class UnusablePhoto(ValueError):
 def read_rgb(content: bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode the bytes of an image file to an upright RGB picture (8 bit, sRGB) and its full (width, height).
 
-    EXIF rotation is applied; an embedded colour profile is converted to sRGB (so CMYK prints look as meant); transparency
-    is laid over white; 16-bit greyscale is scaled to 8 bits. Of an animation, the first frame counts.
+    EXIF rotation is applied; an embedded colour profile is converted to sRGB (so CMYK prints look as meant);
+    transparency is laid over white; 16 bits are scaled to 8. Of an animation, the first frame counts.
     at_least: if given, a JPEG may come back smaller than it is, but with both sides at least this many pixels.
     Raises UnusablePhoto for what cannot be decoded, is truncated, or is so large that it could be a decompression bomb.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", module="PIL", category=UserWarning)  # odd EXIF or TIFF tags
-            with Image.open(io.BytesIO(content)) as image:
-                size = image.size
-                if at_least is not None:
-                    image.draft(None, (at_least, at_least))
-                image.load()
-                upright = ImageOps.exif_transpose(image)
-                if (upright.width > upright.height) != (image.width > image.height):
-                    size = size[::-1]
-                return to_rgb(upright), size
+        with Image.open(io.BytesIO(content)) as image:
+            _refuse(image)
+            size = image.size
+            if at_least is not None:
+                image.draft(None, (at_least, at_least))
+            image.load()
+            orientation = _orientation(image)
+            if orientation in UPRIGHT:
+                image = image.transpose(UPRIGHT[orientation])
+            return to_rgb(image), size[::-1] if orientation >= 5 else size
+    except UnusablePhoto:
+        raise
+    except UnidentifiedImageError as error:
+        start = f"it starts with {content[:16]!r}" if content else "the file is empty"
+        raise UnusablePhoto(f"not decodable: no image format that Pillow reads; {start}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnusablePhoto(f"too large: {error}") from error
     except Exception as error:  # Pillow's decoders raise many kinds: OSError, SyntaxError, struct.error, ...
@@ -77,6 +95,25 @@ def is_greyscale(image: Image.Image) -> bool:
 def resize(image: Image.Image, size: int) -> np.ndarray:
     """Squash an RGB picture to size x size (bicubic, with antialiasing): uint8 (size,size,3)."""
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _refuse(image: Image.Image) -> None:
+    """Raise UnusablePhoto for an opened, not yet decoded image that is too large, or that Pillow decodes wrongly."""
+    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise UnusablePhoto(f"too large: {image.width}x{image.height}")
+    if image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
+        tags = image.tag_v2  # 284: planar configuration, 258: bits per sample, 259: compression
+        if tags.get(284) == 2 and np.max(tags.get(258, 8)) > 8 and tags.get(259, 1) == 1:
+            raise UnusablePhoto("not decodable: a TIFF of uncompressed 16-bit colour planes")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation of a decoded image, 1 to 8; 1 if there is none or the EXIF data are broken."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # as with pictures: whatever the parser stumbles over
+        return 1
+    return orientation if orientation in UPRIGHT else 1
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

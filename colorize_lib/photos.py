@@ -5,8 +5,11 @@ split (`train`, `val`, or empty for an unusable file) and reason (why it is unus
 `sources.py`; how one file becomes an RGB picture is `images.py`.
 """
 
+import csv
 import hashlib
 import json
+import os
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ import pandas as pd
 from .files import atomic_path
 from .images import UnusablePhoto, is_greyscale, read_rgb
 from .progress import Progress
-from .sources import DATA_DIR, SOURCES, Listing
+from .sources import DATA_DIR, SOURCES, Listing, from_root
 
 COLUMNS = ["path", "width", "height", "sha256", "split", "reason"]
 MAX_UNUSABLE_SHARE = 0.2
@@ -34,7 +37,7 @@ class PhotoConfig:
     val_share: float = 0.2  # share of the drawn photographs kept for validation, unless the source comes with a split
     min_side: int = 64  # photographs with a shorter side, in pixels, are unusable
     seed: int = 0  # of the draw and the split
-    manifest: str = ""  # use this manifest (CSV) instead of drawing; its paths are relative to the source's root
+    manifest: str = ""  # use this manifest (CSV) instead of drawing; the paths in it are relative to the source's root
 
     def __post_init__(self):
         if self.source not in SOURCES:
@@ -76,33 +79,45 @@ def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR) -> PhotoSet
     """Draw, examine and split the photographs of `config`, print one line about them, and return them.
 
     The manifest is kept in `data_dir/manifests`, so that the same files are examined once and every notebook sees the
-    same split. Given `config.manifest`, that split is used as it stands.
+    same split; a file that is newer than it makes a new one. Given `config.manifest`, that split is used as it stands.
     Raises ValueError if no photograph is left, or if more than 20 % of the files examined are unusable;
     FileNotFoundError if a folder or a manifest is missing.
     """
     listing = SOURCES[config.source](config.folder, data_dir, config.seed)
     if config.manifest:
-        path = Path(config.manifest)
-        photos = PhotoSet(listing.root, read_manifest(path), path)
+        path = from_root(config.manifest)
     else:
-        path = data_dir / "manifests" / f"{config.source}-{_key(config, listing)}.csv"
-        if not path.exists():
+        key, newest = _key(config, listing)
+        path = data_dir / "manifests" / f"{config.source}-{key}.csv"
+        if not path.exists() or path.stat().st_mtime_ns < newest:
             with atomic_path(path) as partial:
                 build_manifest(config, listing).to_csv(partial, index=False)
-        photos = PhotoSet(listing.root, read_manifest(path), path)
+                if newest > time.time_ns():  # a wrong clock somewhere; without this, every call would examine anew
+                    os.utime(partial, ns=(newest, newest))
+    photos = PhotoSet(listing.root, read_manifest(path), path)
     print(f"{photos.summary()} [{path.name}]")
     _refuse_bad_manifest(photos.manifest, path)
     return photos
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read a manifest CSV. Raises FileNotFoundError or ValueError (columns, split names) naming the file."""
+    """Read a manifest CSV. Raises FileNotFoundError, or ValueError if it is damaged, naming the file."""
     if not path.is_file():
         raise FileNotFoundError(f"manifest {path} does not exist")
-    manifest = pd.read_csv(path, dtype={"path": str, "sha256": str, "split": str, "reason": str}, keep_default_na=False)
+    try:
+        # Not by pandas, which fills short rows, shifts long ones and takes the name NA for a missing value.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns, rows = reader.fieldnames or [], list(reader)
+        if missing := [column for column in COLUMNS[:-1] if column not in columns]:
+            raise ValueError(f"it lacks the column {', '.join(missing)}")
+        for number, row in enumerate(rows, start=1):
+            if None in row or None in row.values():  # what DictReader makes of fields too many and too few
+                raise ValueError(f"row {number} has not {len(columns)} fields")
+        manifest = pd.DataFrame(rows, columns=columns).astype({"width": int, "height": int})
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"manifest {path} cannot be read: {error}") from error
     manifest = manifest if "reason" in manifest else manifest.assign(reason="")
-    if missing := [column for column in COLUMNS if column not in manifest]:
-        raise ValueError(f"manifest {path} lacks the column {', '.join(missing)}")
     if unknown := set(manifest.split) - {"train", "val", ""}:
         raise ValueError(f"manifest {path} has the split {sorted(unknown)[0]!r}; known are train and val")
     return manifest[COLUMNS]
@@ -112,7 +127,8 @@ def build_manifest(config: PhotoConfig, listing: Listing) -> pd.DataFrame:
     """Examine files in a seeded random order until `n_images` usable ones are found, and split those.
 
     Files are ordered by name before they are shuffled, so the draw is the same on every machine. Splits: the listing's
-    own (a ready-made train/ and val/; for `sample`, by photograph), else the first `1 - val_share` of the draw train.
+    own (a ready-made train/ and val/; for `sample`, by photograph), else the first `1 - val_share` of the draw train,
+    with one photograph at least on either side.
     """
     order = np.random.default_rng(config.seed).permutation(len(listing.paths))
     wanted = config.n_images or len(order)
@@ -127,16 +143,21 @@ def build_manifest(config: PhotoConfig, listing: Listing) -> pd.DataFrame:
                 if not row["reason"]:
                     usable.append(row)
                     progress.update()
+    n_train = min(max(round(len(usable) * (1 - config.val_share)), 1), len(usable) - 1)
     for position, row in enumerate(usable):
-        own = listing.split_of(row["path"])
-        row["split"] = own or ("train" if position < round(len(usable) * (1 - config.val_share)) else "val")
+        row["split"] = listing.split_of(row["path"]) or ("train" if position < n_train else "val")
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def examine(root: Path, name: str, min_side: int) -> dict:
     """One manifest row, its split still empty, for the file `root / name`; never raises for a bad file."""
-    row = {"path": name, "width": 0, "height": 0, "sha256": "", "split": "", "reason": ""}
+    printable = name.encode("utf-8", "backslashreplace").decode().replace("\r", "\\r")
+    row = {"path": printable, "width": 0, "height": 0, "sha256": "", "split": "", "reason": ""}
     try:
+        if printable != name:
+            raise UnusablePhoto("unreadable: its name does not fit into a CSV in UTF-8")
+        if not (root / name).is_file():  # a link to nothing, or a pipe, which would never end
+            raise UnusablePhoto("unreadable: not a file")
         content = (root / name).read_bytes()
         row["sha256"] = hashlib.sha256(content).hexdigest()
         # A reduced decode reads every byte of the file, which is all that is needed here.
@@ -148,7 +169,7 @@ def examine(root: Path, name: str, min_side: int) -> dict:
     except UnusablePhoto as error:
         row["reason"] = str(error)
     except OSError as error:
-        row["reason"] = f"unreadable: {error}"
+        row["reason"] = f"unreadable: {error.strerror}"  # not the whole message, which holds this machine's path
     return row
 
 
@@ -166,10 +187,15 @@ def _refuse_bad_manifest(manifest: pd.DataFrame, path: Path) -> None:
             raise ValueError(f"no photograph is left for {split} ({len(manifest):,} files examined; see {path})")
 
 
-def _key(config: PhotoConfig, listing: Listing) -> str:
-    """A short digest of all that a manifest depends on: the settings, and the names and sizes of the files."""
+def _key(config: PhotoConfig, listing: Listing) -> tuple[str, int]:
+    """A short digest of the settings and of the files' names and sizes, and when the newest file was changed (ns)."""
     settings = [config.source, config.n_images, config.val_share, config.min_side, config.seed]
-    digest = hashlib.sha256(json.dumps(settings).encode())
+    digest, newest = hashlib.sha256(json.dumps(settings).encode()), 0
     for name in listing.paths:
-        digest.update(f"{name}\0{(listing.root / name).stat().st_size}\n".encode())
-    return digest.hexdigest()[:12]
+        try:
+            status = (listing.root / name).stat()
+            size, newest = status.st_size, max(newest, status.st_mtime_ns)
+        except OSError:  # a link to nothing
+            size = -1
+        digest.update(name.encode("utf-8", "backslashreplace") + f"\0{size}\n".encode())
+    return digest.hexdigest()[:12], newest

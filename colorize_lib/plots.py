@@ -45,8 +45,10 @@ def photo_grid(photographs: np.ndarray, columns: int = 4) -> Figure:
 
 
 def channel_planes(photograph: np.ndarray) -> Figure:
-    """One picture, uint8 (H,W,3), beside its R, G, B planes (first row) and its L*, a*, b* planes (second row)."""
-    lab = color.rgb_to_lab(torch.from_numpy(photograph).permute(2, 0, 1)[None])[0].numpy()
+    """One picture, uint8 (H,W,3), beside its R, G, B planes; its colour alone, at L* = 65, beside L*, a*, b*."""
+    batch = color.rgb_to_lab(torch.from_numpy(photograph).permute(2, 0, 1)[None])  # (1,3,H,W)
+    lab, flat = batch[0].numpy(), batch.clone()
+    flat[:, 0] = 65
     figure, axes = _picture_axes(2, 4, cell=2.4)
     axes[0, 0].imshow(photograph)
     axes[0, 0].set_title("photograph")
@@ -59,12 +61,12 @@ def channel_planes(photograph: np.ndarray) -> Figure:
     ):
         axis.imshow(plane, cmap=cmap, vmin=0, vmax=255)
         axis.set_title(name)
-    axes[1, 0].imshow(lab[0], cmap="gray", vmin=0, vmax=100)
-    axes[1, 0].set_title("what the network sees (L*)")
+    axes[1, 0].imshow(color.to_uint8(color.lab_to_unclipped_rgb(flat))[0])
+    axes[1, 0].set_title("colour alone")
     for axis, plane, name, cmap, limits in zip(
         axes[1, 1:],
         lab,
-        ("L*  0 … 100", "a*  green … red", "b*  blue … yellow"),
+        ("L*, lightness", "a*, green to red", "b*, blue to yellow"),
         ("gray", "RdYlGn_r", "YlGnBu_r"),
         ((0, 100), (-80, 80), (-80, 80)),
         strict=True,
@@ -76,7 +78,9 @@ def channel_planes(photograph: np.ndarray) -> Figure:
 
 def histograms(table: pd.DataFrame, columns: Sequence[str], bins: int = 40) -> Figure:
     """A histogram of each of these columns, side by side, with the mean as a line."""
-    figure, axes = plt.subplots(1, len(columns), figsize=(3.2 * len(columns), 2.6), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(columns), figsize=(2.6 * len(columns) + 0.6, 2.6), layout="constrained", squeeze=False
+    )
     for axis, column in zip(axes.flat, columns, strict=True):
         values = table[column]
         axis.hist(values, bins=bins, color="tab:blue")
@@ -92,7 +96,7 @@ def ab_histogram(shares: torch.Tensor) -> Figure:
     figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
     values = np.ma.masked_equal(shares.numpy(), 0)  # rows a*, columns b*
     image = axis.imshow(values, origin="lower", extent=(-110, 110, -110, 110), norm=LogNorm(), cmap="viridis")
-    axis.set(xlabel="b*  (blue … yellow)", ylabel="a*  (green … red)")
+    axis.set(xlabel="b*, blue to yellow", ylabel="a*, green to red")
     axis.axhline(0, color="0.5", linewidth=0.5)
     axis.axvline(0, color="0.5", linewidth=0.5)
     figure.colorbar(image, label="share of all pixels")

@@ -42,6 +42,11 @@ class Run:
         return self.path / "checkpoints" / digest
 
     @property
+    def progress(self) -> Path:
+        """The folder of the showcase's colourings by iteration."""
+        return self.path / "progress"
+
+    @property
     def figures(self) -> Path:
         """The folder of the figures, made if need be."""
         folder = self.path / "figures"

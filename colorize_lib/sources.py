@@ -4,15 +4,18 @@ A source is a function (folder, data_dir, seed) -> Listing; it lists files and f
 """
 
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.error import URLError
 
 import matplotlib
 import numpy as np
 import skimage
 import sklearn.datasets
+from filelock import FileLock
 from PIL import Image
 
 from .files import atomic_path
@@ -105,30 +108,65 @@ def imagenet(folder: str, data_dir: Path, seed: int) -> Listing:
 def coco(folder: str, data_dir: Path, seed: int) -> Listing:
     """fastai's COCO_SAMPLE (21,837 photographs, about 3 GB), downloaded to `data_dir` on first use.
 
-    An interrupted download or unpacking is done again. Raises DataUnavailable if it cannot be downloaded.
+    What an interrupted download or unpacking left is fetched again. Raises DataUnavailable if that fails.
     """
+    home = data_dir.resolve() / "coco"
+    root = home / "coco_sample" / "train_sample"
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "fetch.lock"):
+        if len(list_images(root)) != COCO_SAMPLE_COUNT:
+            _fetch_coco(home)
+    return Listing(root, list_images(root))
+
+
+def _fetch_coco(home: Path) -> None:
+    """Download COCO_SAMPLE below `home`, or take the archive that is there if it is whole, and unpack it."""
     from fastai.data.external import URLs, untar_data  # fastai takes seconds to import and only coco needs it
 
-    def fetch(again: bool) -> Path:
-        try:
-            return untar_data(
-                URLs.COCO_SAMPLE, archive=data_dir / "archive", data=data_dir / "coco", force_download=again
-            )
-        except (URLError, OSError, EOFError) as error:
-            raise DataUnavailable(
-                f"COCO_SAMPLE could not be downloaded from {URLs.COCO_SAMPLE} to {data_dir} ({error}). "
-                "Check the network and run again, or use your own photographs: source folder, PHOTOS=DIR."
-            ) from error
+    archive = home / "archive" / PurePosixPath(URLs.COCO_SAMPLE).name
 
-    root = fetch(again=False) / "train_sample"
-    if len(list_images(root)) != COCO_SAMPLE_COUNT:
-        root = fetch(again=True) / "train_sample"
-    paths = list_images(root)
-    if len(paths) != COCO_SAMPLE_COUNT:
+    def fetch(again: bool) -> None:
+        # `base` keeps fastai's configuration file here too, and out of the user's home.
+        untar_data(URLs.COCO_SAMPLE, archive=archive.parent, data=home, force_download=again, base=str(home))
+        if (found := len(list_images(home / "coco_sample" / "train_sample"))) != COCO_SAMPLE_COUNT:
+            raise ValueError(f"the archive has {found:,} photographs, not {COCO_SAMPLE_COUNT:,}")
+
+    shutil.rmtree(home / "coco_sample", ignore_errors=True)  # fastai would take a half of it for the whole
+    archived = archive.exists()
+    try:
+        with _temporary_files_in(home / "unpacking"):
+            try:
+                fetch(again=False)
+            except Exception as error:
+                # An error number is the system's, as of a full disk; else the archive that was there is broken.
+                if not archived or getattr(error, "errno", None) is not None:
+                    raise
+                fetch(again=True)
+    except Exception as error:  # fastai raises plain Exception for a wrong checksum; tarfile and zlib have their own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise DataUnavailable(
-            f"{root} has {len(paths):,} photographs, not {COCO_SAMPLE_COUNT:,}: delete {data_dir / 'coco'} and run again"
-        )
-    return Listing(root, paths)
+            f"COCO_SAMPLE could not be had from {URLs.COCO_SAMPLE} and unpacked in {home} ({reason}). "
+            "Check the network and the free disk space (7 GB) and run again, or use your own photographs: "
+            "source folder, PHOTOS=DIR."
+        ) from error
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let Python's temporary files go to `folder`, which is emptied before and removed after.
+
+    fastai unpacks to a temporary folder and moves the result. From the same disk the move is one step, whole or not at
+    all, and the system's temporary folder, often small, need not hold 3 GB.
+    """
+    before = tempfile.tempdir
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 SOURCES: dict[str, Callable[[str, Path, int], Listing]] = {
@@ -140,10 +178,18 @@ SOURCES: dict[str, Callable[[str, Path, int], Listing]] = {
 
 
 def list_images(root: Path) -> list[str]:
-    """Relative paths, sorted, of all files below `root` with an image's ending; hidden files and folders are skipped."""
-    found = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    """Relative paths, sorted, of all files below `root` with an image's ending; hidden files and folders are skipped.
+
+    Links to folders are followed; a folder that can be reached in two ways counts once, so a circle of links ends.
+    """
+    found, seen = [], {os.path.realpath(root)}
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        visible, subfolders[:] = sorted(name for name in subfolders if not name.startswith(".")), []
+        for name in visible:
+            real = os.path.realpath(os.path.join(folder, name))
+            if real not in seen:
+                seen.add(real)
+                subfolders.append(name)
         found += [
             Path(folder, name).relative_to(root).as_posix()
             for name in files
@@ -152,11 +198,15 @@ def list_images(root: Path) -> list[str]:
     return sorted(found)
 
 
+def from_root(path: str) -> Path:
+    """A path that a user gave: `~` is the home folder, and what is relative is relative to the repository."""
+    return ROOT / Path(path).expanduser()
+
+
 def _existing_folder(folder: str) -> Path:
     if not folder:
         raise DataUnavailable("no folder of photographs is given: set PHOTOS=DIR (make) or `folder` (notebook)")
-    root = Path(folder).expanduser()
-    root = root if root.is_absolute() else ROOT / root
+    root = from_root(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"the folder of photographs {root} does not exist")
     return root

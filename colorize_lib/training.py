@@ -1,11 +1,8 @@
 """The training loop: epochs, averages, validation, history, step-by-step pictures, and exact resuming."""
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from .dataset import LabLoader
 from .files import atomic_path
 from .gan import L1Model, TrainableModel, colorize_batch
 from .history import History
+from .interrupts import TrainingInterrupted, stop_requests
 from .meters import AverageMeter, create_loss_meters, log_results, update_losses
 from .metrics import validate
 from .progress import Progress
@@ -29,10 +27,6 @@ from .run import Run
 
 class NonFiniteLoss(RuntimeError):
     """A loss became NaN or infinite; the message names it, the epoch and the iteration."""
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Training stopped on a signal, after a checkpoint; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def train_model(
     After each epoch: validation on photographs that training never touches, a row in history.csv, a line of output and
     a checkpoint. history.csv has a row per logged iteration too (its losses are means since the row before), in epochs
     and iterations counted from 1 over the whole life of the run.
-    showcase: L (K,1,H,W) of fixed photographs; their colourings at the chosen iterations go to `run.path/progress`.
+    showcase: L (K,1,H,W) of fixed photographs; their colourings at the chosen iterations go to `run.progress`.
     Raises NonFiniteLoss for a NaN or infinite loss (the last good checkpoint stays), and TrainingInterrupted after
     SIGINT or SIGTERM, once a checkpoint is written.
     """
@@ -217,7 +211,7 @@ class _Training:
             ab_hat = colorize_batch(self.net_G, self.showcase)
             pictures = color.to_uint8(color.lab_to_rgb(self.showcase, ab_hat))  # (K,H,W,3)
             strip = torch.cat(list(pictures), dim=1).numpy()  # (H,K*W,3)
-            with atomic_path(self.run.path / "progress" / f"iteration-{self.iteration:07d}.png") as partial:
+            with atomic_path(self.run.progress / f"iteration-{self.iteration:07d}.png") as partial:
                 Image.fromarray(strip).save(partial, format="PNG")
 
     def save(self, best: bool = False) -> Path | None:
@@ -243,7 +237,7 @@ class _Training:
         """Load the newest checkpoint, if there is one, and cut the history back to it."""
         found = self.checkpoints.load()
         if found is None:
-            self.history.cut(0, 0)
+            self.cut_record(0, 0)
             return Position(0, 0, 0.0, math.inf, *self.new_meters())
         state, note = found
         for name, network in self.model.networks.items():
@@ -253,7 +247,7 @@ class _Training:
         if self.model.accelerator.scaler:
             self.model.accelerator.scaler.load_state_dict(state["scaler"])
         set_rng_state(state["rng"])
-        self.history.cut(note["epoch"], note["iteration"])
+        self.cut_record(note["epoch"], note["iteration"])
         meters = [
             {name: AverageMeter(*note[kind][name]) for name in self.model.loss_names}
             for kind in ("epoch_meters", "window_meters")
@@ -261,25 +255,12 @@ class _Training:
         print(f"resuming after epoch {note['epoch']}, iteration {note['iteration']}", flush=True)
         return Position(note["epoch"], note["batch"], note["seconds"], note["best_L1"], *meters)
 
+    def cut_record(self, epoch: int, iteration: int) -> None:
+        """Forget what history and pictures say of the time after this position; other settings may have left it."""
+        self.history.cut(epoch, iteration)
+        for picture in self.run.progress.glob("iteration-*.png"):
+            if int(picture.stem.split("-")[1]) > iteration:
+                picture.unlink()
+
     def new_meters(self) -> tuple[dict[str, AverageMeter], dict[str, AverageMeter]]:
         return create_loss_meters(self.model.loss_names), create_loss_meters(self.model.loss_names)
-
-
-@contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """While the block runs, a first SIGINT or SIGTERM sets the event; a second one acts as it did before."""
-    event, previous = threading.Event(), {}
-
-    def request(number: int, frame) -> None:
-        event.set()
-        for signal_number, handler in previous.items():
-            signal.signal(signal_number, handler)
-
-    if threading.current_thread() is threading.main_thread():  # Python sets handlers nowhere else
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, request)
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

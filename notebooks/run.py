@@ -6,15 +6,20 @@ One that failed is kept beside it as `<notebook>.failed.ipynb`, with the error a
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import psutil
 import yaml
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -28,6 +33,10 @@ EVERYWHERE = "all"  # the section of a profile whose keys go to every notebook t
 
 class ProfileError(ValueError):
     """A profile or a --set option that does not fit the notebooks; the message names the key."""
+
+
+class UnfinishedNotebook(RuntimeError):
+    """A notebook that left in the middle without failing."""
 
 
 def all_notebooks() -> list[str]:
@@ -45,12 +54,15 @@ def load_profile(name: str, overrides: list[str]) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise ProfileError(f"there is no profile {name!r}; there are {known}")
-    profile = yaml.safe_load(path.read_text()) or {}
+    profile = _mapping(_parsed(path.read_text(), path.name), path.name)
     known = {nb: papermill.inspect_notebook(str(NOTEBOOKS / f"{nb}.ipynb")) for nb in all_notebooks()}
     parameters: dict[str, dict[str, Any]] = {nb: {"profile": name} for nb in known}
     for section, values in profile.items():
+        where = f"{path.name}, section {section}"
+        if section not in (EVERYWHERE, *known):
+            raise ProfileError(f"{path.name}: there is no notebook {section!r}; there are {', '.join(known)}")
         targets = list(known) if section == EVERYWHERE else [section]
-        _assign(parameters, known, targets, values or {}, f"{path.name}, section {section}")
+        _assign(parameters, known, targets, _mapping(values, where), where)
     for option in overrides:
         key, equals, value = option.partition("=")
         if not equals:
@@ -62,12 +74,29 @@ def load_profile(name: str, overrides: list[str]) -> dict[str, dict[str, Any]]:
 def _assign(parameters: dict, known: dict, targets: list[str], values: dict, where: str) -> None:
     """Put each value into the targets that have the key."""
     for key, value in values.items():
+        if key == "profile":
+            raise ProfileError(f"{where}: 'profile' is no setting; choose the profile with --profile")
         holders = [notebook for notebook in targets if key in known.get(notebook, {})]
         if not holders:
             raise ProfileError(f"{where}: no notebook has the parameter {key!r} (notebooks: {', '.join(known)})")
         for notebook in holders:
             declared = known[notebook][key]["inferred_type_name"]
             parameters[notebook][key] = _checked(value, declared, f"{where}: {key}")
+
+
+def _parsed(text: str, where: str) -> Any:
+    """The value of a YAML text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{where}: {error}") from error
+
+
+def _mapping(value: Any, where: str) -> dict:
+    """`value`, if it is a mapping; nothing at all is an empty one."""
+    if not isinstance(value, dict | None):
+        raise ProfileError(f"{where}: {value!r} is no list of `key: value`")
+    return value or {}
 
 
 class _Text(str):
@@ -77,7 +106,7 @@ class _Text(str):
 def _checked(value: Any, declared: str, where: str) -> Any:
     """`value`, if it has the type that the notebook declares; an int will do for a float."""
     if isinstance(value, _Text):
-        value = str(value) if declared == "str" else yaml.safe_load(value)
+        value = str(value) if declared == "str" else _parsed(value, where)
     types = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list}
     fits = isinstance(value, types[declared]) and (declared == "bool") == isinstance(value, bool)
     if not fits:
@@ -89,29 +118,35 @@ def _checked(value: Any, declared: str, where: str) -> Any:
 def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> Path:
     """Execute one notebook in a fresh kernel and return where the executed copy is.
 
-    Raises PapermillExecutionError if a cell fails, after the failed copy is written.
+    Raises PapermillExecutionError if a cell fails, DeadKernelError if the kernel dies and UnfinishedNotebook if a cell
+    leaves, after the failed copy is written.
     """
     folder = ROOT / "outputs" / profile / name
     folder.mkdir(parents=True, exist_ok=True)
     final, failed = folder / f"{name}.ipynb", folder / f"{name}.failed.ipynb"
     final.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
-    # papermill takes sys.exit(0) in a cell for success; the last cell must have run as well.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".running-") as temporary:
+    # Sockets in a folder of their own: the default names are shared by all notebooks that start in one place.
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".running-") as temporary,
+        tempfile.TemporaryDirectory(prefix="kernel-") as sockets,
+    ):
         running = Path(temporary) / final.name
+        kernel = {"shutdown_wait_time": SECONDS_TO_SAVE, "transport": "ipc", "ip": f"{sockets}/socket"}
         try:
-            papermill.execute_notebook(
-                str(NOTEBOOKS / f"{name}.ipynb"),
-                str(running),
-                parameters,
-                kernel_name="python3",
-                cwd=str(ROOT),
-                progress_bar=False,
-                autosave_cell_every=30,
-                stdout_file=sys.stdout,
-                stderr_file=sys.stderr,
-                config=Config(KernelManager={"shutdown_wait_time": SECONDS_TO_SAVE, "transport": "ipc"}),
-            )
+            with _interrupts_to_kernel():
+                papermill.execute_notebook(
+                    str(NOTEBOOKS / f"{name}.ipynb"),
+                    str(running),
+                    parameters,
+                    kernel_name="python3",
+                    cwd=str(ROOT),
+                    progress_bar=False,
+                    autosave_cell_every=30,
+                    stdout_file=sys.stdout,
+                    stderr_file=sys.stderr,
+                    config=Config(KernelManager=kernel),
+                )
             _refuse_unfinished(running)
         except BaseException:
             if running.exists():
@@ -121,11 +156,35 @@ def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> Path:
     return final
 
 
+@contextmanager
+def _interrupts_to_kernel() -> Iterator[None]:
+    """While the block runs, a first SIGINT or SIGTERM interrupts the kernel alone, so that training can save and fail.
+
+    A second signal acts as it did before. The kernel has a session of its own and never sees the terminal's Ctrl-C.
+    """
+    previous = {}
+
+    def interrupt(number: int, frame: object) -> None:
+        print("\nstopping after a checkpoint (once more to stop at once)", file=sys.stderr, flush=True)
+        for signal_number, handler in previous.items():
+            signal.signal(signal_number, handler)
+        for kernel in psutil.Process().children():
+            kernel.send_signal(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def _refuse_unfinished(path: Path) -> None:
-    """Raise RuntimeError unless the notebook's last code cell was executed."""
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    if cells[-1].execution_count is None:
-        raise RuntimeError(f"{path.stem} ended before its last cell")
+    """Raise UnfinishedNotebook if a cell left with sys.exit(0), which papermill takes for success."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            raise UnfinishedNotebook(f"cell [{cell.execution_count}] left the notebook")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -147,10 +206,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"== {name} [{options.profile}]", flush=True)
         try:
             print(f"== done: {run_notebook(name, options.profile, parameters[name]).relative_to(ROOT)}", flush=True)
-        except PapermillExecutionError as error:
+        except (PapermillExecutionError, DeadKernelError, UnfinishedNotebook) as error:
             failed = (ROOT / "outputs" / options.profile / name / f"{name}.failed.ipynb").relative_to(ROOT)
-            print(f"\n{name} failed: {error.ename}: {error.evalue}\nThe whole story: {failed}", file=sys.stderr)
-            return 130 if error.ename in ("TrainingInterrupted", "KeyboardInterrupt") else 1
+            kind = getattr(error, "ename", type(error).__name__)
+            what = getattr(error, "evalue", error)
+            print(f"\n{name} failed: {kind}: {what}\nThe whole story: {failed}", file=sys.stderr)
+            return 130 if kind in ("TrainingInterrupted", "KeyboardInterrupt") else 1
     return 0
 
 

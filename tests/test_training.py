@@ -18,8 +18,9 @@ from torch import nn
 from colorize_lib import training
 from colorize_lib.checkpoint import CheckpointError, Checkpoints, load_generator, read_checkpoint, save_weights
 from colorize_lib.gan import L1Model, MainModel
+from colorize_lib.interrupts import TrainingInterrupted
 from colorize_lib.models import GeneratorConfig, build_generator
-from colorize_lib.training import LoopConfig, NonFiniteLoss, TrainingInterrupted, pretrain_generator, train_model
+from colorize_lib.training import LoopConfig, NonFiniteLoss, pretrain_generator, train_model
 
 LOSSES = MainModel.loss_names
 
@@ -86,9 +87,12 @@ def test_a_finished_run_trains_no_more_and_gives_the_same_history(tmp_path, stra
 
 
 def test_other_settings_start_anew_and_keep_the_old_checkpoints(tmp_path):
-    train(tmp_path, 1)
+    config = LoopConfig(show_at=(1, 3))
+    showcase = next(iter(loaders()[1]))["L"]
+    train(tmp_path, 1, config, showcase=showcase)
     other = training.Run(tiny_run(tmp_path).path, {"seed": 1})
-    history = train_model(tiny_model(), *loaders(), 1, other)
+    history = train_model(tiny_model(), *loaders(), 1, other, LoopConfig(show_at=(2,)), showcase)
+    assert [path.name for path in other.progress.iterdir()] == ["iteration-0000002.png"]
     assert (history.kind == "epoch").sum() == 1
     assert checkpoint_names(tmp_path) and other.checkpoints != tiny_run(tmp_path).checkpoints
 
@@ -97,9 +101,9 @@ def test_drawing_pictures_does_not_change_the_training(tmp_path, straight):
     config = LoopConfig(log_every=2, show_at=(1, 3), show_every=10, checkpoint_minutes=0)
     showcase = next(iter(loaders()[1]))["L"]
     assert_same_run(train(tmp_path, 4, config, showcase=showcase), straight)
-    files = sorted(path.name for path in (tiny_run(tmp_path).path / "progress").iterdir())
+    files = sorted(path.name for path in tiny_run(tmp_path).progress.iterdir())
     assert files == [f"iteration-{k:07d}.png" for k in (1, 3, 10, 20)]
-    assert Image.open(tiny_run(tmp_path).path / "progress" / files[0]).size == (2 * 32, 32)
+    assert Image.open(tiny_run(tmp_path).progress / files[0]).size == (2 * 32, 32)
 
 
 # --- what is logged ---------------------------------------------------------------------------------------------------

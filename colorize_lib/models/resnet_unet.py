@@ -74,7 +74,7 @@ def _download_imagenet_weights() -> dict[str, torch.Tensor]:
         file_name = IMAGENET_WEIGHTS.url.rsplit("/", 1)[-1]
         raise WeightsUnavailable(
             f"{file_name} could not be downloaded from {IMAGENET_WEIGHTS.url} ({error}). "
-            f"Download it elsewhere and pass its path as the weights (or put it into {torch.hub.get_dir()}/checkpoints), "
+            f"Download it elsewhere and pass its path as weights, or put it into {torch.hub.get_dir()}/checkpoints, "
             "or pass None to train from random weights."
         ) from error
 

@@ -1,0 +1,30 @@
+"""Ctrl-C and SIGTERM as requests that training can answer when it is safe."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training stopped on a signal, after a checkpoint; the message says where."""
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """While the block runs, a first SIGINT or SIGTERM sets the event; a second one acts as it did before."""
+    event, previous = threading.Event(), {}
+
+    def request(number: int, frame) -> None:
+        event.set()
+        for signal_number, handler in previous.items():
+            signal.signal(signal_number, handler)
+
+    if threading.current_thread() is threading.main_thread():  # Python sets handlers nowhere else
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, request)
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

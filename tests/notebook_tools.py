@@ -1,0 +1,59 @@
+"""What the tests of the notebooks and of what surrounds them share."""
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+from nbformat import NotebookNode
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+COLAB_LIST = ROOT / "notebooks" / "colab-requirements.txt"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def load_runner() -> ModuleType:
+    """notebooks/run.py, which is a script and belongs to no package, as a fresh module."""
+    spec = importlib.util.spec_from_file_location("notebook_runner", ROOT / "notebooks" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def bootstrap_cells(path: Path) -> list[NotebookNode]:
+    """The cells that prepare Colab; there should be one."""
+    return [cell for cell in code_cells(path) if "COLAB_RELEASE_TAG" in cell.source]
+
+
+def parameter_cells(path: Path) -> list[NotebookNode]:
+    """The cells that papermill takes for the parameters; there should be one."""
+    return [cell for cell in read(path).cells if "parameters" in cell.metadata.get("tags", [])]
+
+
+def parameters(path: Path) -> dict[str, object]:
+    """Name -> default."""
+    return {line.target.id: ast.literal_eval(line.value) for line in ast.parse(parameter_cells(path)[0].source).body}
+
+
+def requirements(lines: list[str]) -> dict[str, Requirement]:
+    """Name -> requirement."""
+    return {canonicalize_name(one.name): one for one in map(Requirement, lines)}
+
+
+def colab_requirements() -> dict[str, Requirement]:
+    """What the bootstrap cell installs."""
+    lines = [line.split("#")[0].strip() for line in COLAB_LIST.read_text().splitlines()]
+    return requirements([line for line in lines if line])

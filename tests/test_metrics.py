@@ -1,0 +1,110 @@
+"""Metrics against independent implementations and against values worked out by hand."""
+
+import numpy as np
+import pytest
+import skimage.color
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import nn
+
+from colorize_lib import metrics
+from colorize_lib.dataset import ColorizationDataset, LabLoader, to_lab
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    """Five smooth random pictures: uint8 (5,32,32,3)."""
+    coarse = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    fine = nn.functional.interpolate(coarse, 32, mode="bicubic").clamp(0, 1)
+    return (fine * 255).byte().permute(0, 2, 3, 1).numpy().copy()
+
+
+def loader(pixels: np.ndarray, train: bool = False) -> LabLoader:
+    return LabLoader(ColorizationDataset(pixels), 2, train)
+
+
+class Halve(nn.Module):
+    """A "generator" that knows the answer: half of the true ab."""
+
+    def __init__(self, pixels: np.ndarray):
+        super().__init__()
+        self.L, self.ab = to_lab(torch.from_numpy(pixels))
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, L: torch.Tensor) -> torch.Tensor:
+        rows = [int((one == self.L).all(dim=(1, 2, 3)).nonzero()) for one in L]
+        return self.dropout(self.ab[rows] / 2)
+
+
+def test_colorfulness_of_known_pictures():
+    grey = torch.full((1, 3, 4, 4), 0.3)
+    half_red = torch.zeros(1, 3, 2, 2)
+    half_red[0, 0, 0] = 1  # upper half red, lower half black
+    # rg is 255 or 0, yb 127.5 or 0: sigma = hypot(127.5, 63.75), mu = the same
+    expected = 1.3 * np.hypot(127.5, 63.75)
+    torch.testing.assert_close(
+        metrics.colorfulness(torch.cat([torch.nn.functional.interpolate(grey, 2), half_red])),
+        torch.tensor([0.0, expected], dtype=torch.float32),
+    )
+
+
+def test_colorfulness_is_the_signed_formula():
+    blue_and_yellow = torch.zeros(1, 3, 1, 2)
+    blue_and_yellow[0, :, 0, 0] = torch.tensor([0.0, 0.0, 1.0])
+    blue_and_yellow[0, :, 0, 1] = torch.tensor([1.0, 1.0, 0.0])
+    # yb is -255 and 255: its deviation is 255; |yb| would have none.
+    assert metrics.colorfulness(blue_and_yellow).item() == pytest.approx(255)
+
+
+def test_scores_agree_with_scikit_image(pixels):
+    L, ab = to_lab(torch.from_numpy(pixels))
+    scores = metrics.image_scores(L, ab / 2, ab)
+    for k, picture in enumerate(pixels):
+        lab = skimage.color.rgb2lab(picture)
+        lab_hat = lab * [1, 0.5, 0.5]
+        truth, dull = skimage.color.lab2rgb(lab), skimage.color.lab2rgb(lab_hat)
+        assert scores["L1"][k].item() == pytest.approx(np.abs(lab[..., 1:] / 2).mean() / 110, rel=1e-4)
+        assert scores["psnr"][k].item() == pytest.approx(peak_signal_noise_ratio(truth, dull, data_range=1), abs=1e-3)
+        # torchmetrics mirrors the picture at its border, scikit-image leaves the border out.
+        padded = [np.pad(one, ((5, 5), (5, 5), (0, 0)), mode="reflect") for one in (truth, dull)]
+        ssim = structural_similarity(
+            *padded, data_range=1, channel_axis=2, gaussian_weights=True, use_sample_covariance=False, sigma=1.5
+        )
+        assert scores["ssim"][k].item() == pytest.approx(ssim, abs=1e-4)
+
+
+def test_validation_means_over_photographs_not_over_batches(pixels):
+    net_G = Halve(pixels).train()
+    scores = metrics.validate(net_G, loader(pixels))  # batches of 2, 2 and 1
+    expected = metrics.image_scores(net_G.L, net_G.ab / 2, net_G.ab)
+    for name, values in expected.items():
+        assert scores[f"val_{name}"] == pytest.approx(values.mean().item(), rel=1e-5)
+    assert 0 <= scores["val_out_of_gamut"] < 0.5
+    assert net_G.training
+
+
+def test_baselines(pixels):
+    figures = metrics.baselines(loader(pixels), loader(pixels))
+    _, ab = to_lab(torch.from_numpy(pixels))
+    assert figures["grey"]["val_L1"] == pytest.approx(ab.abs().mean().item(), rel=1e-5)
+    assert figures["grey"]["val_colorfulness"] < 0.1
+    mean = ab.mean(dim=(0, 2, 3), keepdim=True)
+    assert figures["mean ab"]["val_L1"] == pytest.approx((ab - mean).abs().mean().item(), rel=1e-5)
+    truth = metrics.colorfulness(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+    assert figures["truth"] == {"val_colorfulness": pytest.approx(truth.mean().item(), rel=1e-3)}
+
+
+def test_ab_histogram_finds_the_colours():
+    blue, grey = np.full((2, 8, 8, 3), [[[[0, 0, 255]]]], np.uint8), np.full((2, 8, 8, 3), 128, np.uint8)
+    shares = metrics.ab_histogram(loader(np.concatenate([blue, grey])), bins=22)
+    assert shares.sum().item() == pytest.approx(1)
+    # sRGB blue is a* = 79.2, b* = -107.9, grey is 0, 0; bins are 10 wide from -110
+    assert shares[18, 0].item() == pytest.approx(0.5)
+    assert shares[10:12, 10:12].sum().item() == pytest.approx(0.5)
+
+
+def test_photograph_statistics(pixels):
+    table = metrics.photograph_statistics(loader(pixels))
+    lab = skimage.color.rgb2lab(pixels)
+    np.testing.assert_allclose(table[["mean L*", "mean a*", "mean b*"]], lab.mean(axis=(1, 2)), atol=1e-3)
+    np.testing.assert_allclose(table["mean |ab| / 110"], np.abs(lab[..., 1:]).mean(axis=(1, 2, 3)) / 110, atol=1e-5)

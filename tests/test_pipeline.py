@@ -1,0 +1,135 @@
+"""The whole pipeline at `test` size, run by make in a copy of the repository."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from PIL import Image
+
+from colorize_lib.checkpoint import load_generator
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAINING = ["02_baseline_unet_cgan", "03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
+ALL = ["01_data_exploration", *TRAINING]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A copy of what git tracks or would track, with the times of the files, and this environment."""
+    folder = tmp_path_factory.mktemp("repository")
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    for name in subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if name and (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    environment = folder / ".venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(sys.executable)
+    (environment / ".installed").touch()
+    return folder
+
+
+def make(copy: Path, *words: str) -> str:
+    """Run make in the copy, with the copy's library, and return what it printed."""
+    result = subprocess.run(["make", *words], cwd=copy, env=variables(copy), capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def variables(copy: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(copy), "MAKEFLAGS": ""}
+
+
+def to_run(copy: Path, *words: str) -> list[str]:
+    """The notebooks that `make run-all` would run now."""
+    planned = make(copy, "--dry-run", "run-all", "PROFILE=test", *words)
+    return [line.split()[-1] for line in planned.splitlines() if "notebooks/run.py" in line]
+
+
+@pytest.fixture(scope="module")
+def outputs(copy) -> Path:
+    """`outputs/test` after `make run-all PROFILE=test`."""
+    assert to_run(copy) == ALL
+    printed = make(copy, "run-all", "PROFILE=test")
+    assert "40 photographs: " in printed and "resuming after epoch 1" in printed
+    return copy / "outputs" / "test"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_notebook_leaves_its_record(outputs, name):
+    executed = nbformat.read(outputs / name / f"{name}.ipynb", as_version=4)
+    assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    assert not (outputs / name / f"{name}.failed.ipynb").exists()
+    figures = sorted((outputs / name / "figures").glob("*.png"))
+    assert len(figures) >= 4
+    for figure in figures:
+        extremes = Image.open(figure).convert("L").getextrema()
+        assert extremes[0] < 100 and extremes[1] > 200, f"{figure.name} is empty"
+    assert "val_L1" in json.loads((outputs / name / "metrics.json").read_text())["validation"]["grey"]
+    assert json.loads((outputs / name / "config.json").read_text())["profile"] == "test"
+    assert json.loads((outputs / name / "env.json").read_text())["packages"]["torch"]
+
+
+@pytest.mark.parametrize("name, epochs", zip(TRAINING, [2, 1, 1], strict=True))
+def test_every_training_leaves_history_weights_and_checkpoints(outputs, name, epochs):
+    history = pd.read_csv(outputs / name / "history.csv")
+    rows = history[history.kind == "epoch"]
+    assert rows.epoch.tolist() == list(range(1, epochs + 1))
+    metrics = json.loads((outputs / name / "metrics.json").read_text())
+    assert metrics["epochs"] == epochs and metrics["training_seconds"] > 0
+    ours = [figures for model, figures in metrics["validation"].items() if model.endswith(f"{epochs} epochs")][-1]
+    assert ours["val_L1"] == pytest.approx(rows.val_L1.iloc[-1])
+    load_generator(outputs / name / "net_G.safetensors")
+    assert list((outputs / name / "checkpoints").glob("*/epoch-*")) and list((outputs / name / "progress").iterdir())
+
+
+def test_the_fine_tuning_shows_all_models_in_its_table(outputs):
+    models = json.loads((outputs / ALL[-1] / "metrics.json").read_text())["validation"]
+    assert [name.split(",")[0] for name in models] == [
+        "grey", "mean ab", "truth", "U-Net cGAN", "U-Net cGAN", "ResNet18 U-Net", "ResNet18 U-Net"
+    ]  # fmt: skip
+
+
+def test_only_what_changed_is_run_again(outputs, copy):
+    assert to_run(copy) == []
+    assert to_run(copy, "SET=batch_size=5") == ALL
+    assert to_run(copy) == ALL  # the settings changed back
+    for name in ALL:
+        (outputs / name / f"{name}.ipynb").touch()
+    assert to_run(copy) == []
+    (copy / "notebooks" / "03_resnet18_l1_pretraining.ipynb").touch()
+    assert to_run(copy) == ["03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
+    (copy / "notebooks" / "profiles" / "test.yaml").touch()
+    assert to_run(copy) == ALL
+
+
+def test_an_interrupted_notebook_is_kept_readable_and_goes_on(outputs, copy):
+    name = TRAINING[0]
+    command = [sys.executable, "notebooks/run.py", "--profile", "test", "--set", "epochs_long=200", name]
+    process = subprocess.Popen(
+        command, cwd=copy, env=variables(copy), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 4/200"):
+            process.send_signal(signal.SIGTERM)
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "TrainingInterrupted: training stopped after iteration" in errors
+    failed = nbformat.read(outputs / name / f"{name}.failed.ipynb", as_version=4)
+    assert any("TrainingInterrupted" in str(cell.get("outputs")) for cell in failed.cells)
+    assert not (outputs / name / f"{name}.ipynb").exists()
+    reached = pd.read_csv(outputs / name / "history.csv").epoch.max()
+    again = [word.replace("epochs_long=200", f"epochs_long={reached + 1}") for word in command]
+    result = subprocess.run(again, cwd=copy, env=variables(copy), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    epochs = pd.read_csv(outputs / name / "history.csv").query("kind == 'epoch'").epoch
+    assert epochs.tolist() == list(range(1, reached + 2))
+    assert not (outputs / name / f"{name}.failed.ipynb").exists()
