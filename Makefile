@@ -71,12 +71,12 @@ test: setup ## Run the tests
 lint: setup ## Check style, and that no notebook carries outputs
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/nbstripout --verify notebooks/*.ipynb
+	$(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb
 
 format: setup ## Mend style, and strip the notebooks
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	$(VENV)/bin/nbstripout notebooks/*.ipynb
+	$(VENV)/bin/nbstripout --keep-id notebooks/*.ipynb
 
 clean: ## Delete outputs/PROFILE, checkpoints included
 	rm -rf $(OUT)

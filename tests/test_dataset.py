@@ -1,12 +1,13 @@
 """The cache of decoded photographs, and the batches made from it."""
 
 import shutil
-import signal
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -165,62 +166,57 @@ def test_a_resumed_building_needs_only_the_space_of_what_is_missing(photos, data
     assert np.array_equal(cached_photographs(photos, SIZE, data), decoded(photos))
 
 
-# A process that builds a cache slowly, in chunks of two, and says which files it has decoded.
-SLOW_BUILD = """
-import sys, time
+# A process that builds a cache in chunks of two. In the middle of the third chunk, at the sixth photograph, it says so
+# and halts until its standard input is closed.
+HALTING_BUILD = """
+import itertools, sys
 from pathlib import Path
 from colorize_lib import dataset
-from colorize_lib.photos import PhotoConfig, PhotoSet, read_manifest
+from colorize_lib.photos import PhotoSet, read_manifest
 
 folder, manifest, data, size = sys.argv[1:]
-decode = dataset._decode
+decode, numbers = dataset._decode, itertools.count(1)
 
-def slow(path, *rest):
-    pixels = decode(path, *rest)
-    time.sleep(0.25)
-    print("decoded", path.name, flush=True)
-    return pixels
+def halting(path, *rest):
+    if next(numbers) == 6:
+        print("halted", flush=True)
+        sys.stdin.read()
+    return decode(path, *rest)
 
-dataset._decode, dataset.CHUNK = slow, 2
+dataset._decode, dataset.CHUNK = halting, 2
 photos = PhotoSet(Path(folder), read_manifest(Path(manifest)), Path(manifest))
 dataset.cached_photographs(photos, int(size), Path(data))
 print("finished", flush=True)
 """
 
 
-def slow_build(photos: PhotoSet, data: Path) -> subprocess.Popen:
-    """Start the slow process; returns once it has decoded its first five photographs."""
+@pytest.fixture
+def halted_build(photos, data) -> Iterator[subprocess.Popen]:
+    """The process above, halted."""
     arguments = [str(photos.root), str(photos.path), str(data), str(SIZE)]
-    command = [sys.executable, "-c", SLOW_BUILD, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=sources.ROOT)
-    decoded_files = 0
-    while decoded_files < 5:
-        line = process.stdout.readline()
-        assert line, "the process ended early"
-        decoded_files += line.startswith("decoded")  # the other lines are progress, if it takes its time
-    return process
+    command = [sys.executable, "-c", HALTING_BUILD, *arguments]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, cwd=sources.ROOT, **pipes) as process:
+        assert "halted\n" in iter(process.stdout.readline, "")  # other lines are progress, if it takes its time
+        yield process
+        process.kill()
 
 
-def test_a_killed_building_goes_on_and_gives_exactly_the_right_pixels(photos, data, decodes):
-    process = slow_build(photos, data)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    assert process.returncode == -signal.SIGKILL
+def test_a_killed_building_goes_on_and_gives_exactly_the_right_pixels(photos, data, decodes, halted_build):
+    halted_build.kill()
+    halted_build.wait()
     assert list((data / "cache").glob("*.npy")) == []
     assert np.array_equal(cached_photographs(photos, SIZE, data), decoded(photos))
-    assert 3 <= len(decodes) <= 9  # the first chunk at least was done, the last one was not
+    assert sorted(decodes) == sorted(photos.usable.path[4:])  # two chunks of two were done
     assert sorted(path.suffix for path in (data / "cache").iterdir()) in ([".lock", ".npy"], [".npy"])
 
 
-def test_a_second_process_waits_for_the_first_and_both_have_the_right_cache(photos, data, decodes):
-    process = slow_build(photos, data)
-    assert process.poll() is None
+def test_a_second_process_waits_for_the_first_and_both_have_the_right_cache(photos, data, decodes, halted_build):
+    Timer(0.5, halted_build.stdin.close).start()
     assert np.array_equal(cached_photographs(photos, SIZE, data), decoded(photos))
     assert decodes == []
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert output.endswith("finished\n")
+    assert halted_build.stdout.read().endswith("finished\n")
+    assert halted_build.wait() == 0
 
 
 # --- Lab and the data set ------------------------------------------------------------------------------------------
