@@ -171,17 +171,17 @@ def validation_curves(runs: dict[str, pd.DataFrame], baselines: dict[str, dict[s
 
     baselines: as `metrics.baselines` gives them; the truth counts for colourfulness only, grey for the others.
     """
-    figure, axes = plt.subplots(1, 4, figsize=(15, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.5), layout="constrained")
     for axis, (column, label) in zip(axes, VALIDATION_LABELS.items(), strict=True):
         for name, history in runs.items():
             epochs = history[history.kind == "epoch"]
             axis.plot(epochs.epoch, epochs[column], marker="o", markersize=3, label=name)
         reference = "truth" if column == "val_colorfulness" else "grey"
-        axis.axhline(baselines[reference][column], color="0.4", linestyle="--", label=reference)
+        axis.axhline(baselines[reference][column], color="0.4", linestyle="--", label="grey (colourfulness: truth)")
         axis.set(xlabel="epoch", title=label)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(runs) + 1, frameon=False)
     return figure
 
 
