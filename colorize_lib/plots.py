@@ -124,10 +124,10 @@ def picture_rows(rows: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def progress_rows(folder: Path, truth: np.ndarray, at_most: int = 10) -> Figure:
-    """The showcase coloured at successive iterations, a row each, with the truth below.
+def progress_rows(folder: Path, L: torch.Tensor, ab: torch.Tensor, at_most: int = 10) -> Figure:
+    """The showcase: grey, coloured at successive iterations, a row each, and the truth. L (K,1,H,W), ab (K,2,H,W).
 
-    folder: where `training` saved `iteration-....png`, each all pictures side by side; truth: uint8 (K,H,W,3). Of more
+    folder: where `training` saved `iteration-....png`, each all pictures side by side. Of more
     than `at_most` iterations, the first half is kept and the rest is thinned evenly, with the last one always there.
     """
     files = sorted(folder.glob("iteration-*.png"))
@@ -135,11 +135,11 @@ def progress_rows(folder: Path, truth: np.ndarray, at_most: int = 10) -> Figure:
         early = at_most // 2
         late = np.linspace(early, len(files) - 1, at_most - early).round().astype(int)
         files = files[:early] + [files[i] for i in late]
-    rows = {}
+    rows = {"grey input": color.to_uint8(color.lab_to_rgb(L, torch.zeros_like(ab))).numpy()}
     for file in files:
         strip = np.asarray(Image.open(file))  # (H,K*W,3)
-        rows[f"iteration {int(file.stem.split('-')[1]):,}"] = np.stack(np.split(strip, len(truth), axis=1))
-    return picture_rows(rows | {"ground truth": truth})
+        rows[f"iteration {int(file.stem.split('-')[1]):,}"] = np.stack(np.split(strip, len(L), axis=1))
+    return picture_rows(rows | {"ground truth": color.to_uint8(color.lab_to_rgb(L, ab)).numpy()})
 
 
 def loss_curves(runs: dict[str, pd.DataFrame], panels: Sequence[Sequence[str]]) -> Figure:
