@@ -16,15 +16,13 @@ RUN      := $(PY) notebooks/run.py --profile $(PROFILE) $(SETTINGS)
 
 NOTEBOOKS := $(notdir $(basename $(sort $(wildcard notebooks/0*.ipynb))))
 OUT       := outputs/$(PROFILE)
-# The settings of the last `make run-all`, kept in a file that changes when they do.
-ifneq ($(filter run-all,$(MAKECMDGOALS)),)
-  $(shell mkdir -p $(OUT); echo "$(SETTINGS)" | cmp -s - $(OUT)/.settings || echo "$(SETTINGS)" > $(OUT)/.settings)
-endif
+# The settings of the last `make run-all` are kept in a file, which is remade when they differ.
+SAME     := $(shell echo "$(SETTINGS)" | cmp -s - $(OUT)/.settings && echo yes)
 LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/models/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run-all run test lint format lock clean
+.PHONY: FORCE help setup run-all run test lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -59,6 +57,12 @@ $(OUT)/$(1)/$(1).ipynb: notebooks/$(1).ipynb notebooks/profiles/$(PROFILE).yaml 
 	@$$(RUN) $(1)
 endef
 $(foreach nb,$(NOTEBOOKS),$(eval $(call notebook_rule,$(nb))))
+
+$(OUT)/.settings: $(if $(SAME),,FORCE) | setup
+	@$(RUN) --check
+	@mkdir -p $(OUT) && echo "$(SETTINGS)" > $@
+
+FORCE:
 
 # What a notebook reads of the ones before it: 01 comes first for its printed overview, 04 starts from 03's weights.
 executed = $(OUT)/$(1)/$(1).ipynb

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from .files import atomic_path
-from .models import GeneratorConfig, build_generator
+from .models import GeneratorConfig, build_generator, generator_config
+from .models.cifar import CifarConfig
 
 KEEP = 2  # newest checkpoints kept, besides the best
 
@@ -133,7 +134,8 @@ def save_weights(net: nn.Module, path: Path, config: dict) -> None:
     """Write a network's weights as safetensors, with `config` (JSON) in the metadata under the key `config`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata={"format": "pt", "config": json.dumps(config)})
+        # One key only: safetensors writes several in random order, and equal weights should be equal files.
+        save_file(tensors, partial, metadata={"config": json.dumps(config)})
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
@@ -148,11 +150,11 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
 
 
-def load_generator(path: Path) -> tuple[nn.Module, GeneratorConfig]:
+def load_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:
     """The generator that a weights file describes, with its weights. Raises CheckpointError naming the file."""
     state, config = load_weights(path)
     try:
-        generator = GeneratorConfig(**config["generator"])
+        generator = generator_config(config["generator"])
         net_G = build_generator(generator)
         net_G.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -67,6 +67,11 @@ def lab_to_rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     return lab_to_unclipped_rgb(denormalize(L, ab)).clamp(0, 1)
 
 
+def rgb_to_ab(rgb: torch.Tensor) -> torch.Tensor:
+    """The normalised ab (N,2,H,W) of sRGB (N,3,H,W) in [0,1]; its lightness is dropped."""
+    return normalize(rgb_to_lab(rgb))[1]
+
+
 def to_uint8(rgb: torch.Tensor) -> torch.Tensor:
     """Round sRGB (N,3,H,W) in [0,1] to images: uint8 (N,H,W,3) on the CPU."""
     return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()

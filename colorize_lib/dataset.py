@@ -112,6 +112,23 @@ class ColorizationDataset:
         return torch.from_numpy(self.photographs[self.indices[positions]])
 
 
+class ImagesOnDevice:
+    """Images that all fit into the device's memory, as a `LabLoader` takes them: nothing is copied to it per batch.
+
+    images: uint8 (M,H,W,3).
+    """
+
+    def __init__(self, images: np.ndarray, device: torch.device | str = "cpu"):
+        self.images = torch.from_numpy(images).to(device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def rgb(self, positions: np.ndarray) -> torch.Tensor:
+        """The images at these positions: uint8 (N,H,W,3), on the device."""
+        return self.images[torch.from_numpy(positions).to(self.images.device)]
+
+
 class LabLoader:
     """Batches {"L": (N,1,H,W), "ab": (N,2,H,W)} on `device`, converted there from uint8.
 
@@ -124,7 +141,7 @@ class LabLoader:
 
     def __init__(
         self,
-        dataset: ColorizationDataset,
+        dataset: ColorizationDataset | ImagesOnDevice,
         batch_size: int,
         train: bool,
         seed: int = 0,
@@ -145,19 +162,24 @@ class LabLoader:
         return whole if self.train else whole + (rest > 0)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """The next iteration is over epoch `epoch`, beginning at batch `start`."""
+        """The next iteration is over epoch `epoch`, beginning at batch `start`; the ones after it begin at 0."""
         self.epoch, self.start = epoch, start
 
+    def in_order(self) -> "LabLoader":
+        """A loader of every photograph of the same dataset once, in order and unflipped: for counting and measuring."""
+        return LabLoader(self.dataset, self.batch_size, train=False, device=self.device)
+
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        start, self.start = self.start, 0
         order, flips = np.arange(len(self.dataset)), np.zeros(len(self.dataset), dtype=bool)
         if self.train:
             rng = np.random.default_rng((self.seed, self.epoch))
             order, flips = rng.permutation(order), rng.random(len(order)) < 0.5
-        for batch in range(self.start, len(self)):
+        for batch in range(start, len(self)):
             span = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             mine = slice(self.process_index, None, self.num_processes)
             rgb = self.dataset.rgb(order[span][mine])
-            if self.device.type == "cuda":
+            if self.device.type == "cuda" and rgb.device.type == "cpu":
                 rgb = rgb.pin_memory()
             flip = torch.from_numpy(flips[span][mine]).to(self.device)
             L, ab = to_lab(rgb.to(self.device, non_blocking=True), flip)

@@ -1,5 +1,5 @@
 """The conditional GAN of pix2pix (arXiv:1611.07004, section 3): G* = argmin_G max_D L_cGAN(G,D) + lambda L1(G), and
-the plain L1 objective, both as models that `training` can train."""
+plain regression, both as models that `training` can train."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from .losses import GANLoss
+from . import color
+from .losses import GANLoss, cosine_distance, repeated_colors
 from .models.init import init_weights
 from .models.patchgan import PatchDiscriminator
 from .models.unet import Unet
@@ -15,13 +16,16 @@ from .models.unet import Unet
 
 @dataclass(frozen=True)
 class GanConfig:
-    """The objective and the optimisers of the GAN training."""
+    """The objective and the optimisers of the GAN training. A term of weight 0 is left out, but for L1."""
 
     lr_G: float = 2e-4  # Adam learning rate of the generator
     lr_D: float = 2e-4  # Adam learning rate of the discriminator
     beta1: float = 0.5  # Adam, both
     beta2: float = 0.999  # Adam, both
     lambda_L1: float = 100.0  # weight of the L1 term
+    lambda_L2: float = 0.0  # weight of the mean squared error
+    lambda_cosine: float = 0.0  # weight of `losses.cosine_distance`
+    lambda_diversity: float = 0.0  # weight of `losses.repeated_colors`
     gan_mode: str = "vanilla"  # vanilla | lsgan
     n_down_D: int = 3  # levels of the discriminator: 3 judge patches of 70x70 pixels, 2 of 34x34, 1 of 16x16
 
@@ -68,7 +72,8 @@ class TrainableModel(nn.Module):
 class MainModel(TrainableModel):
     """The conditional GAN: generator, discriminator and one step of their training.
 
-    net_G: L (N,1,H,W) to ab (N,2,H,W); a fresh, initialised `Unet` if None. net_D judges [L, ab].
+    net_G: L (N,1,H,W) to ab (N,2,H,W), or to RGB (N,3,H,W) in [-1,1]; a fresh, initialised `Unet` if None.
+    net_D: judges [L, ab] or [L, RGB]; a fresh, initialised `PatchDiscriminator` for ab if None.
     """
 
     network_names = ("net_G", "net_D")
@@ -80,40 +85,54 @@ class MainModel(TrainableModel):
         net_G: nn.Module | None = None,
         config: GanConfig | None = None,
         accelerator: Accelerator | None = None,
+        net_D: nn.Module | None = None,
     ):
         super().__init__(accelerator)
         self.config = config = config or GanConfig()
         net_G = init_weights(Unet()) if net_G is None else net_G
-        net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D))
+        net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D)) if net_D is None else net_D
         self.net_G, self.net_D = self.accelerator.prepare(net_G, net_D)
         self.GANcriterion = GANLoss(config.gan_mode).to(self.accelerator.device)
-        self.L1criterion = nn.L1Loss()
+        self.L1criterion, self.L2criterion = nn.L1Loss(), nn.MSELoss()
         betas = (config.beta1, config.beta2)
         self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), config.lr_G, betas))
         self.opt_D = self.accelerator.prepare(torch.optim.Adam(self.net_D.parameters(), config.lr_D, betas))
+        extra = {"loss_G_L2": config.lambda_L2, "loss_G_cosine": config.lambda_cosine}
+        extra |= {"loss_G_diversity": config.lambda_diversity}
+        self.loss_names = (*MainModel.loss_names, *(name for name, weight in extra.items() if weight))
 
     def forward(self) -> None:
-        """ab_hat = G(L)."""
-        self.ab_hat = self.net_G(self.L)
+        """G(L), and the truth in the form that G paints: ab, or RGB in [-1,1]."""
+        self.color_hat = self.net_G(self.L)
+        self.color = self.ab if self.color_hat.shape[1] == 2 else color.lab_to_rgb(self.L, self.ab) * 2 - 1
 
     def backward_D(self) -> None:
-        """loss_D = (D(L, G(L)) against fake + D(L, ab) against real) / 2; the fake is detached from G.
+        """loss_D = (D(L, G(L)) against fake + D(L, truth) against real) / 2; the fake is detached from G.
 
         Two passes: BatchNorm sees fakes and reals apart, as in the reference.
         """
-        fake_preds = self.net_D(torch.cat([self.L, self.ab_hat.detach()], dim=1))
+        fake_preds = self.net_D(torch.cat([self.L, self.color_hat.detach()], dim=1))
         self.loss_D_fake = self.GANcriterion(fake_preds, False)
-        real_preds = self.net_D(torch.cat([self.L, self.ab], dim=1))
+        real_preds = self.net_D(torch.cat([self.L, self.color], dim=1))
         self.loss_D_real = self.GANcriterion(real_preds, True)
         self.loss_D = (self.loss_D_fake + self.loss_D_real) * 0.5
         self.accelerator.backward(self.loss_D)
 
     def backward_G(self) -> None:
-        """loss_G = D(L, G(L)) against real + lambda_L1 * mean |G(L) - ab|."""
-        fake_preds = self.net_D(torch.cat([self.L, self.ab_hat], dim=1))
+        """loss_G = D(L, G(L)) against real + lambda_L1 * mean |G(L) - truth| + the other weighted terms."""
+        fake_preds = self.net_D(torch.cat([self.L, self.color_hat], dim=1))
         self.loss_G_GAN = self.GANcriterion(fake_preds, True)
-        self.loss_G_L1 = self.L1criterion(self.ab_hat, self.ab) * self.config.lambda_L1
+        self.loss_G_L1 = self.L1criterion(self.color_hat, self.color) * self.config.lambda_L1
         self.loss_G = self.loss_G_GAN + self.loss_G_L1
+        if self.config.lambda_L2:
+            self.loss_G_L2 = self.L2criterion(self.color_hat, self.color) * self.config.lambda_L2
+            self.loss_G = self.loss_G + self.loss_G_L2
+        if self.config.lambda_cosine:
+            self.loss_G_cosine = cosine_distance(self.color_hat, self.color) * self.config.lambda_cosine
+            self.loss_G = self.loss_G + self.loss_G_cosine
+        if self.config.lambda_diversity:
+            self.loss_G_diversity = repeated_colors(as_ab(self.color_hat), self.ab) * self.config.lambda_diversity
+            self.loss_G = self.loss_G + self.loss_G_diversity
         self.accelerator.backward(self.loss_G)
 
     def optimize(self) -> None:
@@ -129,36 +148,70 @@ class MainModel(TrainableModel):
         self.opt_G.step()
 
 
-class L1Model(TrainableModel):
-    """A generator trained on mean |G(L) - ab| alone; its loss has no factor lambda.
+class RegressionModel(TrainableModel):
+    """A generator trained without a discriminator, on mean |G(L) - ab| (`L1`) or mean (G(L) - ab)^2 (`L2`); the loss
+    has no factor lambda.
 
     Adam's betas are its defaults (0.9, 0.999), as the reports' pretraining leaves them.
+    Raises ValueError for an unknown loss.
     """
 
     network_names = ("net_G",)
     optimizer_names = ("opt_G",)
-    loss_names = ("loss_L1",)
 
-    def __init__(self, net_G: nn.Module, lr: float = 1e-4, accelerator: Accelerator | None = None):
+    def __init__(self, net_G: nn.Module, lr: float = 1e-4, accelerator: Accelerator | None = None, loss: str = "L1"):
         super().__init__(accelerator)
+        criteria = {"L1": nn.L1Loss, "L2": nn.MSELoss}
+        if loss not in criteria:
+            raise ValueError(f"loss {loss!r} is unknown; choose one of {', '.join(criteria)}")
+        self.loss_names = (f"loss_{loss}",)
         self.net_G = self.accelerator.prepare(net_G)
-        self.L1criterion = nn.L1Loss()
+        self.criterion = criteria[loss]()
         self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), lr))
 
     def optimize(self) -> None:
-        """One step of Adam on the L1 loss."""
+        """One step of Adam on the loss."""
         self.opt_G.zero_grad()
-        self.loss_L1 = self.L1criterion(self.net_G(self.L), self.ab)
-        self.accelerator.backward(self.loss_L1)
+        loss = self.criterion(self.net_G(self.L), self.ab)
+        self.accelerator.backward(loss)
         self.opt_G.step()
+        setattr(self, self.loss_names[0], loss)
 
 
 @torch.no_grad()
 def colorize_batch(net_G: nn.Module, L: torch.Tensor, dropout: bool = False) -> torch.Tensor:
     """ab_hat (N,2,H,W) for L (N,1,H,W), in eval mode (BatchNorm's running statistics); the network's mode is restored.
 
+    Of a generator that paints RGB the ab is taken, and its lightness dropped; `paint_batch` keeps it.
     dropout: leave dropout on, the noise z of pix2pix, so that every call gives another colouring.
     """
+    return as_ab(_generate(net_G, L, dropout))
+
+
+@torch.no_grad()
+def paint_batch(net_G: nn.Module, L: torch.Tensor, keep_L: bool = True) -> torch.Tensor:
+    """The generator's pictures, sRGB (N,3,H,W) in [0,1].
+
+    keep_L: with the lightness L of the input. Without it, the pictures of a generator that paints RGB are its own.
+    """
+    painted = _generate(net_G, L)
+    if keep_L or painted.shape[1] == 2:
+        return color.lab_to_rgb(L, as_ab(painted))
+    return _unsigned(painted)
+
+
+def as_ab(painted: torch.Tensor) -> torch.Tensor:
+    """What a generator painted, ab (N,2,H,W) or RGB (N,3,H,W) in [-1,1], as ab (N,2,H,W)."""
+    return painted if painted.shape[1] == 2 else color.rgb_to_ab(_unsigned(painted))
+
+
+def _unsigned(rgb: torch.Tensor) -> torch.Tensor:
+    """RGB from [-1,1] to [0,1]."""
+    return (rgb.float().clamp(-1, 1) + 1) / 2
+
+
+def _generate(net_G: nn.Module, L: torch.Tensor, dropout: bool = False) -> torch.Tensor:
+    """G(L) in eval mode, dropout apart; the mode of every layer is restored."""
     modes = {module: module.training for module in net_G.modules()}
     net_G.eval()
     if dropout:

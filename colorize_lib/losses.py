@@ -1,8 +1,13 @@
-"""The GAN objective: "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix, arXiv:1611.07004),
-section 3.1, and its least-squares form (LSGAN, arXiv:1611.04076, equation 2 with a=0, b=c=1)."""
+"""What the generator and the discriminator are trained on.
+
+The GAN objective: "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix, arXiv:1611.07004),
+section 3.1, and its least-squares form (LSGAN, arXiv:1611.04076, equation 2 with a=0, b=c=1). Reconstruction terms
+compare a picture with the truth; the diversity term compares the pictures of a batch with each other.
+"""
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 GAN_MODES = {"vanilla": nn.BCEWithLogitsLoss, "lsgan": nn.MSELoss}
 
@@ -27,3 +32,27 @@ class GANLoss(nn.Module):
         """preds: logits of any shape. Returns the mean loss, a scalar."""
         label = self.real_label if target_is_real else self.fake_label
         return self.loss(preds, label.to(preds.dtype).expand_as(preds))
+
+
+def cosine_distance(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over all pixels of 1 - cos(prediction, target), the angle taken between the channel vectors of a pixel.
+
+    prediction, target: (N,C,H,W). Returns a scalar in [0,2].
+    """
+    return 1 - F.cosine_similarity(prediction, target, dim=1).mean()
+
+
+def repeated_colors(ab_hat: torch.Tensor, ab: torch.Tensor, cells: int = 4) -> torch.Tensor:
+    """How much less the generated pictures of a batch differ in colour from each other than the true ones: [0,1].
+
+    ab_hat, ab: (N,2,H,W), N > 1. Each picture is reduced to the mean ab of `cells` x `cells` squares, and the spread of
+    a batch is the mean absolute difference between its pictures. The term is 1 - spread(ab_hat) / spread(ab), not below
+    0: it is 1 if every picture has the same colours in the same places, and 0 once they vary as the true ones do.
+    This is the colour-diversity term: it knows nothing of which colours are right.
+    """
+
+    def spread(colors: torch.Tensor) -> torch.Tensor:
+        reduced = F.adaptive_avg_pool2d(colors, cells).flatten(1)  # (N,2*cells*cells)
+        return (reduced[:, None] - reduced[None]).abs().mean()
+
+    return (1 - spread(ab_hat) / spread(ab).clamp(min=1e-6)).clamp(min=0)

@@ -1,5 +1,7 @@
 """Figures of merit for colourings."""
 
+from collections.abc import Callable, Iterable
+
 import pandas as pd
 import torch
 from torch import nn
@@ -24,13 +26,16 @@ def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
     return sigma + 0.3 * mu
 
 
-def image_scores(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+def image_scores(
+    L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor, L_hat: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
     """Scores of each image of a batch, each (N,).
 
     L (N,1,H,W), ab_hat and ab (N,2,H,W), normalised. `L1`: mean |ab_hat - ab| (times 110 for Lab units); `psnr` (dB)
-    and `ssim` in RGB between both pictures made with the true L; `colorfulness` of the generated picture.
+    and `ssim` in RGB between both pictures; `colorfulness` of the generated picture.
+    L_hat: the generated lightness, if it is not the true L.
     """
-    rgb_hat, rgb = color.lab_to_rgb(L, ab_hat), color.lab_to_rgb(L, ab)
+    rgb_hat, rgb = color.lab_to_rgb(L if L_hat is None else L_hat, ab_hat), color.lab_to_rgb(L, ab)
     return {
         "L1": (ab_hat.float() - ab).abs().mean(dim=(1, 2, 3)),
         "psnr": peak_signal_noise_ratio(rgb_hat, rgb, data_range=1.0, dim=(1, 2, 3), reduction="none"),
@@ -45,15 +50,55 @@ def validate(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
     Keys: val_L1, val_psnr, val_ssim, val_colorfulness, val_out_of_gamut. The network runs in eval mode, without
     dropout.
     """
+    return mean_scores((batch["L"], colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl)
+
+
+def mean_scores(batches: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> dict[str, float]:
+    """What `validate` returns, for batches of (L, ab_hat, ab)."""
     scores: dict[str, list[torch.Tensor]] = {}
-    for batch in val_dl:
-        ab_hat = colorize_batch(net_G, batch["L"])
-        of_batch = image_scores(batch["L"], ab_hat, batch["ab"])
-        share = color.out_of_gamut_share(batch["L"], ab_hat)
-        of_batch["out_of_gamut"] = torch.full((len(ab_hat),), share)
+    for L, ab_hat, ab in batches:
+        of_batch = image_scores(L, ab_hat, ab)
+        of_batch["out_of_gamut"] = torch.full((len(ab_hat),), color.out_of_gamut_share(L, ab_hat))
         for name, values in of_batch.items():
             scores.setdefault(f"val_{name}", []).append(values.cpu())
     return {name: torch.cat(values).mean().item() for name, values in scores.items()}
+
+
+def color_accuracy(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
+    """How near pictures are to the truth in CIE L*a*b*, each (N,): the figures that Nazeri et al. give for CIFAR-10.
+
+    rgb_hat, rgb: (N,3,H,W) in [0,1]. `mae`: mean |difference| over pixels and the three channels, in Lab units (lower
+    is better). `within_2` and `within_5`: the share of pixels, in [0,1], of which EVERY channel is within 2 % or 5 % of
+    its range: |L*_hat - L*| <= share * 100, |a*_hat - a*| and |b*_hat - b*| <= share * 220 (higher is better).
+    Source: "Image colorization using generative adversarial networks", arXiv:1803.05400, section on evaluation. The
+    ranges are taken from L* in [0,100], a* and b* in [-110,110].
+    """
+    difference = (color.rgb_to_lab(rgb_hat) - color.rgb_to_lab(rgb)).abs()  # (N,3,H,W)
+    relative = (difference / difference.new_tensor([100, 220, 220])[:, None, None]).amax(dim=1)  # (N,H,W)
+    return {"mae": difference.mean(dim=(1, 2, 3))} | {
+        f"within_{percent}": (relative <= percent / 100).float().mean(dim=(1, 2)) for percent in (2, 5)
+    }
+
+
+def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader) -> dict[str, float]:
+    """Mean `color_accuracy` and `image_scores` of pictures, keyed `val_...`, over all images of a loader.
+
+    paint: L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]. The pictures are judged as they are, their lightness included.
+    """
+    scores: dict[str, list[torch.Tensor]] = {}
+    for batch in dl:
+        L, ab = batch["L"], batch["ab"]
+        rgb_hat, rgb = paint(L), color.lab_to_rgb(L, ab)
+        L_hat, ab_hat = color.normalize(color.rgb_to_lab(rgb_hat))
+        of_batch = color_accuracy(rgb_hat, rgb) | image_scores(L, ab_hat, ab, L_hat)
+        for name, values in of_batch.items():
+            scores.setdefault(f"val_{name}", []).append(values.cpu())
+    return {name: torch.cat(values).mean().item() for name, values in scores.items()}
+
+
+def paint_grey(L: torch.Tensor) -> torch.Tensor:
+    """The grey answer, ab = 0: L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]."""
+    return color.lab_to_rgb(L, L.new_zeros(len(L), 2, *L.shape[2:]))
 
 
 def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, float]]:
@@ -63,7 +108,7 @@ def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, flo
     alone.
     """
     total, pixels = torch.zeros(2, dtype=torch.float64), 0
-    for batch in train_dl:
+    for batch in train_dl.in_order():
         total += batch["ab"].sum(dim=(0, 2, 3)).cpu()
         pixels += batch["ab"][:, 0].numel()
     mean_ab = (total / pixels).float()[None, :, None, None]  # (1,2,1,1)

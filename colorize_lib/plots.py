@@ -20,7 +20,24 @@ LOSS_LABELS = {
     "loss_G_GAN": "G, GAN",
     "loss_G_L1": "G, λ·L1",
     "loss_G": "G",
+    "loss_G_L2": "G, λ·L2",
+    "loss_G_cosine": "G, λ·cosine",
+    "loss_G_diversity": "G, λ·diversity",
     "loss_L1": "L1",
+    "loss_L2": "L2",
+}
+HUE_COLORS = {
+    "red": "tab:red",
+    "orange/yellow": "tab:orange",
+    "green": "tab:green",
+    "cyan": "tab:cyan",
+    "blue": "tab:blue",
+    "purple": "tab:purple",
+    "near-grey": "0.6",
+}
+DIVERSITY_LABELS = {
+    "entropy_ratio": "Entropy of colours / truth's",
+    "spread_ratio": "Spread of mean colours / truth's",
 }
 VALIDATION_LABELS = {
     "val_L1": "L1 on ab (lower is better)",
@@ -124,13 +141,16 @@ def picture_rows(rows: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def progress_rows(folder: Path, L: torch.Tensor, ab: torch.Tensor, at_most: int = 10) -> Figure:
+def progress_rows(
+    folder: Path, L: torch.Tensor, ab: torch.Tensor, until: int | None = None, at_most: int = 10
+) -> Figure:
     """The showcase: grey, coloured at successive iterations, a row each, and the truth. L (K,1,H,W), ab (K,2,H,W).
 
-    folder: where `training` saved `iteration-....png`, each all pictures side by side. Of more
-    than `at_most` iterations, the first half is kept and the rest is thinned evenly, with the last one always there.
+    folder: where `training` saved `iteration-....png`, each all pictures side by side. until: the last iteration to
+    show. Of more than `at_most` iterations, the first half is kept and the rest is thinned evenly, with the last one
+    always there.
     """
-    files = sorted(folder.glob("iteration-*.png"))
+    files = [file for file in sorted(folder.glob("iteration-*.png")) if until is None or _iteration(file) <= until]
     if len(files) > at_most:
         early = at_most // 2
         late = np.linspace(early, len(files) - 1, at_most - early).round().astype(int)
@@ -138,14 +158,18 @@ def progress_rows(folder: Path, L: torch.Tensor, ab: torch.Tensor, at_most: int 
     rows = {"grey input": color.to_uint8(color.lab_to_rgb(L, torch.zeros_like(ab))).numpy()}
     for file in files:
         strip = np.asarray(Image.open(file))  # (H,K*W,3)
-        rows[f"iteration {int(file.stem.split('-')[1]):,}"] = np.stack(np.split(strip, len(L), axis=1))
+        rows[f"iteration {_iteration(file):,}"] = np.stack(np.split(strip, len(L), axis=1))
     return picture_rows(rows | {"ground truth": color.to_uint8(color.lab_to_rgb(L, ab)).numpy()})
+
+
+def _iteration(file: Path) -> int:
+    return int(file.stem.split("-")[1])
 
 
 def loss_curves(runs: dict[str, pd.DataFrame], panels: Sequence[Sequence[str]]) -> Figure:
     """Losses by iteration, one row of axes: for each panel (names of its losses), each run (name -> history).
 
-    Several runs of one panel share their scale.
+    Several runs of one panel share their scale. A run too short to have two logged iterations is drawn by its epochs.
     """
     pairs = [(name, history, losses) for losses in panels for name, history in runs.items()]
     figure, axes = plt.subplots(
@@ -157,10 +181,11 @@ def loss_curves(runs: dict[str, pd.DataFrame], panels: Sequence[Sequence[str]]) 
         sharey=len(panels) == 1,
     )
     for axis, (name, history, losses) in zip(axes.flat, pairs, strict=True):
-        logged = history[history.kind == "iteration"]
+        logged = history[history.kind == ("iteration" if (history.kind == "iteration").sum() > 1 else "epoch")]
         for loss in losses:
-            axis.plot(logged.iteration, logged[loss], label=LOSS_LABELS[loss], linewidth=1.2)
+            axis.plot(logged.iteration, logged[loss], ".-", markersize=3, label=LOSS_LABELS[loss], linewidth=1.2)
         axis.set(xlabel="iteration", ylabel="loss", title=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     return figure
@@ -171,17 +196,52 @@ def validation_curves(runs: dict[str, pd.DataFrame], baselines: dict[str, dict[s
 
     baselines: as `metrics.baselines` gives them; the truth counts for colourfulness only, grey for the others.
     """
-    figure, axes = plt.subplots(1, 4, figsize=(15, 3.5), layout="constrained")
-    for axis, (column, label) in zip(axes, VALIDATION_LABELS.items(), strict=True):
+    references = {
+        column: baselines["truth" if column == "val_colorfulness" else "grey"][column] for column in VALIDATION_LABELS
+    }
+    return epoch_curves(runs, VALIDATION_LABELS, references, "grey (colourfulness: truth)")
+
+
+def epoch_curves(
+    runs: dict[str, pd.DataFrame], panels: dict[str, str], references: dict[str, float], reference_label: str
+) -> Figure:
+    """Columns of the histories of several runs (name -> history) by epoch, a panel each (column -> title), with a
+    dashed line at the reference of the column. A history that lacks the column has no line.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.75 * len(panels), 3.5), layout="constrained", squeeze=False)
+    for axis, (column, label) in zip(axes.flat, panels.items(), strict=True):
         for name, history in runs.items():
-            epochs = history[history.kind == "epoch"]
+            epochs = history[history.kind == "epoch"].reindex(columns=["epoch", column])
             axis.plot(epochs.epoch, epochs[column], marker="o", markersize=3, label=name)
-        reference = "truth" if column == "val_colorfulness" else "grey"
-        axis.axhline(baselines[reference][column], color="0.4", linestyle="--", label="grey (colourfulness: truth)")
+        axis.axhline(references[column], color="0.4", linestyle="--", label=reference_label)
         axis.set(xlabel="epoch", title=label)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(runs) + 1, frameon=False)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=min(len(runs) + 1, 1 + len(panels)), frameon=False)
+    return figure
+
+
+def hue_curves(runs: dict[str, pd.DataFrame], grey: dict[str, float]) -> Figure:
+    """The error of each hue by epoch, as a share of the grey answer's, a panel for each run (name -> history).
+
+    grey: the grey answer's errors, as `diagnostics.hue_errors` gives them. A run's history has columns `error_HUE`.
+    """
+    figure, axes = plt.subplots(
+        1, len(runs), figsize=(4.8 * len(runs), 3.6), layout="constrained", squeeze=False, sharey=True
+    )
+    for axis, (name, history) in zip(axes.flat, runs.items(), strict=True):
+        epochs = history[history.kind == "epoch"]
+        for hue, of_grey in grey.items():
+            if f"error_{hue}" in epochs:
+                errors = epochs[f"error_{hue}"] / of_grey
+                axis.plot(epochs.epoch, errors, marker="o", markersize=3, label=hue, color=HUE_COLORS[hue])
+        axis.axhline(1, color="0.4", linestyle="--", label="grey answer")
+        axis.set(xlabel="epoch", title=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("ab error / the grey answer's")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure
 
 

@@ -26,7 +26,7 @@ PACKAGES += ["numpy", "pandas", "pillow", "matplotlib", "papermill"]
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, progress/, checkpoints.
+    """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, checkpoints.
 
     settings: what config.json records. Checkpoints live in a folder named by a digest of the settings, so a run with
     other settings starts anew beside the old checkpoints, and one with the same settings goes on from them.
@@ -43,8 +43,8 @@ class Run:
 
     @property
     def progress(self) -> Path:
-        """The folder of the showcase's colourings by iteration."""
-        return self.path / "progress"
+        """The folder of the showcase's colourings by iteration, beside the checkpoints that they belong to."""
+        return self.checkpoints / "progress"
 
     @property
     def figures(self) -> Path:
@@ -52,6 +52,16 @@ class Run:
         folder = self.path / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def part(self, name: str, **settings) -> "Run":
+        """A training of its own within this run, in the folder `name`: this run's settings and these beside them."""
+        part = Run(self.path / name, self.settings | _plain(settings))
+        part.write_config(name)
+        return part
+
+    def write_config(self, name: str, **more: str) -> None:
+        """Write config.json: what it is a run of, and the settings."""
+        write_text(self.path / "config.json", json.dumps({**more, "run": name, **self.settings}, indent=1) + "\n")
 
     def write_metrics(self, metrics: dict) -> None:
         """Write metrics.json; the notebook's last act."""
@@ -65,12 +75,8 @@ def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> R
     settings: everything that the results depend on except how long is trained: configuration dataclasses, digests,
     plain values.
     """
-    plain = {key: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for key, v in settings.items()}
-    run = Run(outputs / profile / name, json.loads(json.dumps(plain)))
-    write_text(
-        run.path / "config.json",
-        json.dumps({"profile": profile, "run": name, **run.settings}, indent=1) + "\n",
-    )
+    run = Run(outputs / profile / name, _plain(settings))
+    run.write_config(name, profile=profile)
     write_text(run.path / "env.json", json.dumps(environment(), indent=1) + "\n")
     return run
 
@@ -121,6 +127,12 @@ def file_digest(path: Path) -> str:
     """The sha256 of a file, shortened to 16 characters; for settings that depend on a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _plain(settings: dict) -> dict:
+    """Settings as JSON can hold them: dataclasses become dicts, tuples lists."""
+    plain = {key: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for key, v in settings.items()}
+    return json.loads(json.dumps(plain))
 
 
 def _version(package: str) -> str:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from . import color
 from .checkpoint import Checkpoints, rng_state, set_rng_state
 from .dataset import LabLoader
 from .files import atomic_path
-from .gan import L1Model, TrainableModel, colorize_batch
+from .gan import RegressionModel, TrainableModel, colorize_batch
 from .history import History
 from .interrupts import TrainingInterrupted, stop_requests
 from .meters import AverageMeter, create_loss_meters, log_results, update_losses
@@ -34,14 +35,7 @@ class LoopConfig:
     """How training is observed and saved; nothing here changes what is learned."""
 
     log_every: int = 50  # iterations between two rows of history.csv
-    show_at: tuple[int, ...] = (
-        1,
-        5,
-        10,
-        50,
-        100,
-        249,
-    )  # iterations after which the showcase is coloured and saved
+    show_at: tuple[int, ...] = (1, 5, 10, 50, 100, 249)  # iterations after which the showcase is coloured and saved
     show_every: int = 1000  # and every so many iterations after that
     checkpoint_minutes: float = 5.0  # a checkpoint at the latest after this time, besides one after each epoch
 
@@ -66,17 +60,20 @@ def train_model(
     run: Run,
     config: LoopConfig | None = None,
     showcase: torch.Tensor | None = None,
+    score: Callable[[nn.Module, LabLoader], dict[str, float]] = validate,
 ) -> pd.DataFrame:
     """Train until `epochs` epochs are done in all, resuming from the run's newest checkpoint, and return the history.
 
     After each epoch: validation on photographs that training never touches, a row in history.csv, a line of output and
     a checkpoint. history.csv has a row per logged iteration too (its losses are means since the row before), in epochs
     and iterations counted from 1 over the whole life of the run.
-    showcase: L (K,1,H,W) of fixed photographs; their colourings at the chosen iterations go to `run.progress`.
+    showcase: L (K,1,H,W) of fixed photographs; their colourings before the first iteration, after each epoch and at the
+    chosen iterations go to `run.progress`.
+    score: (generator, val_dl) -> figures by name, among them val_L1; all go to history.csv, `val_...` are printed too.
     Raises NonFiniteLoss for a NaN or infinite loss (the last good checkpoint stays), and TrainingInterrupted after
     SIGINT or SIGTERM, once a checkpoint is written.
     """
-    return _Training(model, train_dl, val_dl, epochs, run, config or LoopConfig(), showcase).run_epochs()
+    return _Training(model, train_dl, val_dl, epochs, run, config or LoopConfig(), showcase, score).run_epochs()
 
 
 def pretrain_generator(
@@ -91,15 +88,15 @@ def pretrain_generator(
     accelerator: Accelerator | None = None,
 ) -> pd.DataFrame:
     """Train a generator on L1 alone (Adam, `lr`); everything else as in `train_model`."""
-    return train_model(L1Model(net_G, lr, accelerator), train_dl, val_dl, epochs, run, config, showcase)
+    return train_model(RegressionModel(net_G, lr, accelerator), train_dl, val_dl, epochs, run, config, showcase)
 
 
 class _Training:
     """The state of one `train_model` call."""
 
-    def __init__(self, model, train_dl, val_dl, epochs, run, config, showcase):
+    def __init__(self, model, train_dl, val_dl, epochs, run, config, showcase, score):
         self.model, self.train_dl, self.val_dl, self.epochs = model, train_dl, val_dl, epochs
-        self.run, self.config, self.showcase = run, config, showcase
+        self.run, self.config, self.showcase, self.score = run, config, showcase, score
         self.net_G = model.networks["net_G"]
         self.checkpoints = Checkpoints(run.checkpoints)
         self.history = History(run.path / "history.csv")
@@ -110,7 +107,9 @@ class _Training:
 
     def run_epochs(self) -> pd.DataFrame:
         total, done = self.epochs * len(self.train_dl), self.iteration
-        with stop_requests() as stop, Progress(total, "training", start=min(done, total)) as progress:
+        with stop_requests() as stop, Progress(total, "training iterations", start=min(done, total)) as progress:
+            if self.iteration == 0:
+                self.show()
             while self.position.epoch < self.epochs:
                 self.train_epoch(stop, progress)
                 self.finish_epoch()
@@ -157,17 +156,18 @@ class _Training:
         """Validate, log, show and save the epoch just done."""
         at = self.position
         self.settle()
-        scores = validate(self.net_G, self.val_dl)
+        scores = self.score(self.net_G, self.val_dl)
         self.clock = time.monotonic()  # `seconds` counts training alone
         averages = {name: meter.avg for name, meter in at.epoch_meters.items()}
         self.history.add(self.row("epoch") | averages | scores)
         print(
             f"epoch {at.epoch + 1}/{self.epochs}: {log_results(at.epoch_meters)}; "
-            + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()),
+            + ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if name.startswith("val_")),
             flush=True,
         )
         best = scores["val_L1"] < at.best_L1
         self.position = Position(at.epoch + 1, 0, at.seconds, min(scores["val_L1"], at.best_L1), *self.new_meters())
+        self.show()
         self.save(best)
 
     def settle(self) -> None:
@@ -225,6 +225,7 @@ class _Training:
         note = {"iteration": self.iteration, "seconds": at.seconds, "best_L1": at.best_L1} | {
             kind: {name: [meter.sum, meter.count] for name, meter in of.items()} for kind, of in meters.items()
         }
+        note["history"] = self.history.rows
         state = {
             "networks": {name: network.state_dict() for name, network in self.model.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.model.optimizers.items()},
@@ -234,10 +235,10 @@ class _Training:
         return self.checkpoints.save(at.epoch, at.batch, state, note, best)
 
     def restore(self) -> Position:
-        """Load the newest checkpoint, if there is one, and cut the history back to it."""
+        """Load the newest checkpoint, if there is one, with its history."""
         found = self.checkpoints.load()
         if found is None:
-            self.cut_record(0, 0)
+            self.take_up([], 0)
             return Position(0, 0, 0.0, math.inf, *self.new_meters())
         state, note = found
         for name, network in self.model.networks.items():
@@ -247,7 +248,7 @@ class _Training:
         if self.model.accelerator.scaler:
             self.model.accelerator.scaler.load_state_dict(state["scaler"])
         set_rng_state(state["rng"])
-        self.cut_record(note["epoch"], note["iteration"])
+        self.take_up(note["history"], note["iteration"])
         meters = [
             {name: AverageMeter(*note[kind][name]) for name in self.model.loss_names}
             for kind in ("epoch_meters", "window_meters")
@@ -255,9 +256,10 @@ class _Training:
         print(f"resuming after epoch {note['epoch']}, iteration {note['iteration']}", flush=True)
         return Position(note["epoch"], note["batch"], note["seconds"], note["best_L1"], *meters)
 
-    def cut_record(self, epoch: int, iteration: int) -> None:
-        """Forget what history and pictures say of the time after this position; other settings may have left it."""
-        self.history.cut(epoch, iteration)
+    def take_up(self, history: list[dict], iteration: int) -> None:
+        """Go on from this history, and forget the pictures of later iterations."""
+        if history or self.history.path.exists():
+            self.history.replace(history)
         for picture in self.run.progress.glob("iteration-*.png"):
             if int(picture.stem.split("-")[1]) > iteration:
                 picture.unlink()

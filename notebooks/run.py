@@ -5,6 +5,7 @@ One that failed is kept beside it as `<notebook>.failed.ipynb`, with the error a
 """
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -24,7 +25,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from colorize_lib.progress import LINES
-from colorize_lib.sources import ROOT
+from colorize_lib.sources import ROOT, from_root
 
 NOTEBOOKS = ROOT / "notebooks"
 SECONDS_TO_SAVE = 120.0  # how long an interrupted notebook may take to write its checkpoint
@@ -78,7 +79,12 @@ def _assign(parameters: dict, known: dict, targets: list[str], values: dict, whe
             raise ProfileError(f"{where}: 'profile' is no setting; choose the profile with --profile")
         holders = [notebook for notebook in targets if key in known.get(notebook, {})]
         if not holders:
-            raise ProfileError(f"{where}: no notebook has the parameter {key!r} (notebooks: {', '.join(known)})")
+            near = difflib.get_close_matches(key, {name for of in targets for name in known[of]}, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else "."
+            raise ProfileError(
+                f"{where}: no notebook has the parameter {key!r}{hint} The parameters stand in the first cells of "
+                f"{', '.join(targets)}."
+            )
         for notebook in holders:
             declared = known[notebook][key]["inferred_type_name"]
             parameters[notebook][key] = _checked(value, declared, f"{where}: {key}")
@@ -192,6 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("notebooks", nargs="*", help="names or numbers, e.g. 02; none for all, in order")
     parser.add_argument("--profile", default="sample", help="a file of notebooks/profiles (default: %(default)s)")
+    parser.add_argument("--check", action="store_true", help="only check the profile and the settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a parameter")
     options = parser.parse_args(argv)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -199,9 +206,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         parameters = load_profile(options.profile, options.set)
         chosen = [_find(name) for name in options.notebooks] or all_notebooks()
+        _refuse_missing_folder(parameters)
     except ProfileError as error:
         print(error, file=sys.stderr)
         return 2
+    if options.check:
+        return 0
     for name in chosen:
         print(f"== {name} [{options.profile}]", flush=True)
         try:
@@ -213,6 +223,13 @@ def main(argv: list[str] | None = None) -> int:
             print(f"\n{name} failed: {kind}: {what}\nThe whole story: {failed}", file=sys.stderr)
             return 130 if kind in ("TrainingInterrupted", "KeyboardInterrupt") else 1
     return 0
+
+
+def _refuse_missing_folder(parameters: dict[str, dict[str, Any]]) -> None:
+    """Raise ProfileError before anything is run if the folder of photographs is not there."""
+    for values in parameters.values():
+        if values.get("folder") and not (folder := from_root(values["folder"])).is_dir():
+            raise ProfileError(f"the folder of photographs {folder} does not exist")
 
 
 def _find(name: str) -> str:

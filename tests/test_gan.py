@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from colorize_lib.gan import GanConfig, L1Model, MainModel, colorize_batch
+from colorize_lib.gan import GanConfig, MainModel, RegressionModel, colorize_batch
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.unet import Unet
 
@@ -135,7 +135,7 @@ def test_the_generator_gets_no_gradient_from_the_discriminators_turn():
 
 def test_l1_step_lowers_the_loss_on_one_batch():
     torch.manual_seed(0)
-    model = L1Model(init_weights(Unet(n_down=5, num_filters=8)), lr=1e-3)
+    model = RegressionModel(init_weights(Unet(n_down=5, num_filters=8)), lr=1e-3)
     losses = []
     for _ in range(30):
         model.setup_input(batch(0, 32))

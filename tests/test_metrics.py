@@ -94,6 +94,13 @@ def test_baselines(pixels):
     assert figures["truth"] == {"val_colorfulness": pytest.approx(truth.mean().item(), rel=1e-3)}
 
 
+def test_the_mean_ab_is_that_of_all_training_photographs_wherever_the_loader_stands(pixels):
+    train_dl = loader(pixels, train=True)  # 5 photographs, batches of 2: an epoch leaves one out
+    expected = metrics.baselines(loader(pixels), loader(pixels))
+    train_dl.set_epoch(3, len(train_dl))
+    assert metrics.baselines(train_dl, loader(pixels)) == expected
+
+
 def test_ab_histogram_finds_the_colours():
     blue, grey = np.full((2, 8, 8, 3), [[[[0, 0, 255]]]], np.uint8), np.full((2, 8, 8, 3), 128, np.uint8)
     shares = metrics.ab_histogram(loader(np.concatenate([blue, grey])), bins=22)
@@ -101,6 +108,32 @@ def test_ab_histogram_finds_the_colours():
     # sRGB blue is a* = 79.2, b* = -107.9, grey is 0, 0; bins are 10 wide from -110
     assert shares[18, 0].item() == pytest.approx(0.5)
     assert shares[10:12, 10:12].sum().item() == pytest.approx(0.5)
+
+
+def test_color_accuracy_agrees_with_scikit_image(pixels):
+    rng = np.random.default_rng(1)
+    noisy = np.clip(pixels + rng.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8)
+    rgb_hat, rgb = (torch.from_numpy(one).permute(0, 3, 1, 2) / 255 for one in (noisy, pixels))
+    scores = metrics.color_accuracy(rgb_hat, rgb)
+    difference = np.abs(skimage.color.rgb2lab(noisy) - skimage.color.rgb2lab(pixels))
+    np.testing.assert_allclose(scores["mae"], difference.mean(axis=(1, 2, 3)), atol=1e-3)
+    for percent in (2, 5):
+        within = (difference <= np.array([100, 220, 220]) * percent / 100).all(axis=-1).mean(axis=(1, 2))
+        np.testing.assert_allclose(scores[f"within_{percent}"], within, atol=2e-3)
+        assert 0 < within.mean() < 1
+
+
+def test_picture_scores_judge_pictures_as_they_are(pixels):
+    dl = loader(pixels)
+    truth = {one["L"].sum().item(): one for one in dl}
+    exact = metrics.picture_scores(lambda L: metrics.color.lab_to_rgb(**truth[L.sum().item()]), dl)
+    assert exact["val_mae"] < 0.01 and exact["val_within_2"] > 0.99 and exact["val_psnr"] > 60
+    grey = metrics.picture_scores(metrics.paint_grey, dl)
+    baseline = metrics.baselines(dl, dl)["grey"]
+    assert {key: grey[key] for key in baseline} == pytest.approx(baseline, rel=1e-3, abs=0.02)
+    dark = metrics.picture_scores(lambda L: metrics.paint_grey(L) / 2, dl)  # no colour either, and another lightness
+    assert dark["val_L1"] == pytest.approx(grey["val_L1"], rel=1e-3)
+    assert dark["val_mae"] > grey["val_mae"] + 5 and dark["val_psnr"] < grey["val_psnr"] - 1
 
 
 def test_photograph_statistics(pixels):

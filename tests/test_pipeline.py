@@ -17,7 +17,7 @@ from colorize_lib.checkpoint import load_generator
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ["02_baseline_unet_cgan", "03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
-ALL = ["01_data_exploration", *TRAINING]
+ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan"]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,8 @@ def test_every_training_leaves_history_weights_and_checkpoints(outputs, name, ep
     ours = [figures for model, figures in metrics["validation"].items() if model.endswith(f"{epochs} epochs")][-1]
     assert ours["val_L1"] == pytest.approx(rows.val_L1.iloc[-1])
     load_generator(outputs / name / "net_G.safetensors")
-    assert list((outputs / name / "checkpoints").glob("*/epoch-*")) and list((outputs / name / "progress").iterdir())
+    assert list((outputs / name / "checkpoints").glob("*/epoch-*"))
+    assert list((outputs / name / "checkpoints").glob("*/progress/iteration-*.png"))
 
 
 def test_the_fine_tuning_shows_all_models_in_its_table(outputs):
@@ -98,10 +99,11 @@ def test_the_fine_tuning_shows_all_models_in_its_table(outputs):
 def test_only_what_changed_is_run_again(outputs, copy):
     assert to_run(copy) == []
     assert to_run(copy, "SET=batch_size=5") == ALL
-    assert to_run(copy) == ALL  # the settings changed back
-    for name in ALL:
-        (outputs / name / f"{name}.ipynb").touch()
-    assert to_run(copy) == []
+    assert to_run(copy) == []  # asking changed nothing
+    misspelt = ["make", "--old-file=.venv/.installed", "run-all", "PROFILE=test", "SET=epoch=5"]
+    result = subprocess.run(misspelt, cwd=copy, env=variables(copy), capture_output=True, text=True)
+    assert result.returncode != 0 and "did you mean 'epochs'?" in result.stderr
+    assert to_run(copy) == []  # neither did a setting that was refused
     (copy / "notebooks" / "03_resnet18_l1_pretraining.ipynb").touch()
     assert to_run(copy) == ["03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
     (copy / "notebooks" / "profiles" / "test.yaml").touch()
@@ -131,3 +133,5 @@ def test_an_interrupted_notebook_is_kept_readable_and_goes_on(outputs, copy):
     epochs = pd.read_csv(outputs / name / "history.csv").query("kind == 'epoch'").epoch
     assert epochs.tolist() == list(range(1, reached + 2))
     assert not (outputs / name / f"{name}.failed.ipynb").exists()
+    validation = json.loads((outputs / name / "metrics.json").read_text())["validation"]
+    assert [model for model in validation if "U-Net" in model] == [f"U-Net cGAN, {k} epochs" for k in (1, reached + 1)]

@@ -144,7 +144,8 @@ def test_set_takes_the_type_that_the_notebook_declares_and_overrides_the_profile
         ("lr=2e-4", "write 0.0002 and not 2e-4"),
         ("deterministic=1", "which is no bool"),
         ("show_at=[1,", "show_at"),
-        ("epoch=3", "no notebook has the parameter 'epoch'"),
+        ("epoch=3", "no notebook has the parameter 'epoch', did you mean 'epochs'?"),
+        ("folder=/no/such/folder", "the folder of photographs /no/such/folder does not exist"),
         ("epochs", "write key=value"),
         ("profile=other", "--profile"),
     ],
@@ -158,6 +159,12 @@ def test_set_refuses_what_does_not_fit_and_nothing_runs(root, runner, capsys, op
 def test_an_unknown_notebook_is_refused_with_the_known_ones(root, runner, capsys):
     assert runner.main(["--profile", "tiny", "03"]) == 2
     assert "no notebook '03'; there are 01_first, 02_second" in capsys.readouterr().err
+
+
+def test_checking_runs_nothing(root, runner, capsys):
+    assert runner.main(["--profile", "tiny", "--check", "--set", "epochs=3"]) == 0
+    assert runner.main(["--profile", "tiny", "--check", "--set", "epoch=3"]) == 2
+    assert not (root / "outputs").exists()
 
 
 def test_make_hands_a_folder_with_spaces_to_the_runner_as_one_word():
@@ -180,11 +187,14 @@ def finished(root):
         (folder / name).write_text("from an earlier run")
 
 
-def test_a_finished_notebook_gets_its_final_name_and_leaves_nothing_else(root, runner, finished, capfd):
-    assert runner.main(["--profile", "tiny", "--set", "folder=my photos", "01"]) == 0
+def test_a_finished_notebook_gets_its_final_name_and_leaves_nothing_else(
+    root, runner, finished, capfd, tmp_path_factory
+):
+    folder = tmp_path_factory.mktemp("my photos")
+    assert runner.main(["--profile", "tiny", "--set", f"folder={folder}", "01"]) == 0
     found = outputs(root, "01_first")
     assert list(found) == ["01_first.ipynb"]
-    assert "tiny my photos 20" in text_of(found["01_first.ipynb"])
+    assert f"tiny {folder} 20" in text_of(found["01_first.ipynb"])
     assert "== done: outputs/tiny/01_first/01_first.ipynb" in capfd.readouterr().out
     assert sorted(path.name for path in root.iterdir()) == ["elsewhere", "notebooks", "outputs"]
     assert os.listdir() == []  # the folder that it was started from

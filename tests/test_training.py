@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -17,7 +18,7 @@ from torch import nn
 
 from colorize_lib import training
 from colorize_lib.checkpoint import CheckpointError, Checkpoints, load_generator, read_checkpoint, save_weights
-from colorize_lib.gan import L1Model, MainModel
+from colorize_lib.gan import MainModel, RegressionModel
 from colorize_lib.interrupts import TrainingInterrupted
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.training import LoopConfig, NonFiniteLoss, pretrain_generator, train_model
@@ -89,12 +90,23 @@ def test_a_finished_run_trains_no_more_and_gives_the_same_history(tmp_path, stra
 def test_other_settings_start_anew_and_keep_the_old_checkpoints(tmp_path):
     config = LoopConfig(show_at=(1, 3))
     showcase = next(iter(loaders()[1]))["L"]
-    train(tmp_path, 1, config, showcase=showcase)
+    _, first = train(tmp_path, 1, config, showcase=showcase)
     other = training.Run(tiny_run(tmp_path).path, {"seed": 1})
     history = train_model(tiny_model(), *loaders(), 1, other, LoopConfig(show_at=(2,)), showcase)
-    assert [path.name for path in other.progress.iterdir()] == ["iteration-0000002.png"]
+    assert sorted(path.name for path in other.progress.iterdir()) == [f"iteration-{k:07d}.png" for k in (0, 2, BATCHES)]
     assert (history.kind == "epoch").sum() == 1
     assert checkpoint_names(tmp_path) and other.checkpoints != tiny_run(tmp_path).checkpoints
+    _, again = train(tmp_path, 1, config, showcase=showcase)  # the old checkpoints come with their own history
+    assert again.equals(first) and not again.equals(history)
+    assert pd.read_csv(tiny_run(tmp_path).path / "history.csv").seconds.tolist() == first.seconds.tolist()
+    pictures = sorted(path.name for path in tiny_run(tmp_path).progress.iterdir())
+    assert pictures == [f"iteration-{k:07d}.png" for k in (0, 1, 3, BATCHES)]
+
+
+def test_equal_weights_are_equal_files(tmp_path):
+    for k in range(6):
+        save_weights(tiny_model().net_G, tmp_path / f"{k}.safetensors", {"a": 1, "b": 2})
+    assert len({(tmp_path / f"{k}.safetensors").read_bytes() for k in range(6)}) == 1
 
 
 def test_drawing_pictures_does_not_change_the_training(tmp_path, straight):
@@ -102,7 +114,7 @@ def test_drawing_pictures_does_not_change_the_training(tmp_path, straight):
     showcase = next(iter(loaders()[1]))["L"]
     assert_same_run(train(tmp_path, 4, config, showcase=showcase), straight)
     files = sorted(path.name for path in tiny_run(tmp_path).progress.iterdir())
-    assert files == [f"iteration-{k:07d}.png" for k in (1, 3, 10, 20)]
+    assert files == [f"iteration-{k:07d}.png" for k in (0, 1, 3, 6, 10, 12, 18, 20, 24)]
     assert Image.open(tiny_run(tmp_path).progress / files[0]).size == (2 * 32, 32)
 
 
@@ -233,15 +245,14 @@ def test_no_pickled_code_is_executed(tmp_path, capsys):
 # --- interruptions and bad losses -------------------------------------------------------------------------------------
 
 
-def test_a_signal_during_the_last_validation_still_stops_the_run(tmp_path, monkeypatch):
+def test_a_signal_during_the_last_validation_still_stops_the_run(tmp_path):
     def validate_and_interrupt(net_G, val_dl):
         signal.raise_signal(signal.SIGINT)
         return {"val_L1": 0.1}
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(training, "validate", validate_and_interrupt)
     with pytest.raises(TrainingInterrupted, match=f"iteration {BATCHES}"):
-        train(tmp_path, 1)
+        train(tmp_path, 1, score=validate_and_interrupt)
     assert checkpoint_names(tmp_path)[-1] == "epoch-00001-batch-0000000"
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -298,5 +309,5 @@ def test_a_bad_weights_file_is_named(tmp_path, make, message):
 
 
 def test_l1_model_shares_the_interface():
-    model = L1Model(build_generator(GeneratorConfig("unet", 32, 5, 4)))
+    model = RegressionModel(build_generator(GeneratorConfig("unet", 32, 5, 4)))
     assert set(model.networks) == {"net_G"} and set(model.optimizers) == {"opt_G"} and len(model.loss_names) == 1

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from .cifar import CifarConfig, CifarDiscriminator, CifarGenerator
 from .init import init_weights
 from .unet import Unet
 
@@ -27,13 +28,25 @@ class GeneratorConfig:
             raise ValueError(f"size {self.size} does not halve {self.n_down} times: use n_down <= log2(size)")
 
 
-def build_generator(config: GeneratorConfig, encoder_weights: str | None = None) -> nn.Module:
-    """Build a generator, L (N,1,size,size) to ab (N,2,size,size), with fresh weights.
+def generator_config(values: dict) -> GeneratorConfig | CifarConfig:
+    """The configuration that saved weights carry, as a dataclass. Raises TypeError or ValueError for one unknown."""
+    return CifarConfig(**values) if values.get("architecture") == "cifar" else GeneratorConfig(**values)
 
-    encoder_weights: of the ResNet18 encoder, as in `resnet_unet.build_res_unet`; the plain U-Net has none.
+
+def build_generator(config: GeneratorConfig | CifarConfig, encoder_weights: str | None = None) -> nn.Module:
+    """Build a generator, L (N,1,size,size) to ab (N,2,size,size) or RGB (N,3,size,size), with fresh weights.
+
+    encoder_weights: of the ResNet18 encoder, as in `resnet_unet.build_res_unet`; the others have none.
     """
+    if isinstance(config, CifarConfig):
+        return init_weights(CifarGenerator(config))
     if config.architecture == "unet":
         return init_weights(Unet(1, 2, config.n_down, config.num_filters), config.init)
     from .resnet_unet import build_res_unet  # fastai takes seconds to import and only this network needs it
 
     return build_res_unet(1, 2, config.size, encoder_weights)
+
+
+def build_discriminator(config: CifarConfig) -> nn.Module:
+    """Build the discriminator of 32x32 pictures, [L, colour] (N,1+C,32,32) to logits (N,1), with fresh weights."""
+    return init_weights(CifarDiscriminator(config))

@@ -1,6 +1,7 @@
 """Weight initialisation of pix2pix (arXiv:1611.07004, section 6.2) and two alternatives."""
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 
 def init_weights(net: nn.Module, init: str = "norm", gain: float = 0.02) -> nn.Module:
@@ -19,7 +20,8 @@ def init_weights(net: nn.Module, init: str = "norm", gain: float = 0.02) -> nn.M
         raise ValueError(f"init {init!r} is unknown; choose one of {', '.join(fill)}")
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            fill[init](module.weight)
+            # Under spectral normalisation `weight` is computed; what can be set is the tensor that it comes from.
+            fill[init](module.parametrizations.weight.original if is_parametrized(module) else module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):

@@ -52,7 +52,7 @@ def _load_encoder_weights(weights: str | Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise WeightsUnavailable(
             f"ResNet18 weights file {path} does not exist. "
-            'Pass the path of a state_dict (.pth or .safetensors), "imagenet", or None to train from random weights.'
+            "Give the path of a state_dict (.pth or .safetensors), imagenet, or none to train from random weights."
         )
     try:
         state = (
@@ -74,8 +74,8 @@ def _download_imagenet_weights() -> dict[str, torch.Tensor]:
         file_name = IMAGENET_WEIGHTS.url.rsplit("/", 1)[-1]
         raise WeightsUnavailable(
             f"{file_name} could not be downloaded from {IMAGENET_WEIGHTS.url} ({error}). "
-            f"Download it elsewhere and pass its path as weights, or put it into {torch.hub.get_dir()}/checkpoints, "
-            "or pass None to train from random weights."
+            f"Download it elsewhere and put it into {torch.hub.get_dir()}/checkpoints, or give its path "
+            "(encoder_weights=PATH), or train from random weights (encoder_weights=none)."
         ) from error
 
 

@@ -1,0 +1,68 @@
+"""Figures: what they draw, from histories made for the purpose."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from colorize_lib import plots
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def history(iterations: int, epochs: int) -> pd.DataFrame:
+    rows = [{"kind": "iteration", "epoch": 1, "iteration": 10 * k, "loss_G": 2.0} for k in range(1, iterations + 1)]
+    rows += [
+        {
+            "kind": "epoch",
+            "epoch": k,
+            "iteration": 5 * k,
+            "loss_G": 1.0 / k,
+            "entropy_ratio": 0.1 * k,
+            "error_red": 20.0,
+        }
+        for k in range(1, epochs + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def drawn(axis) -> list[list[float]]:
+    """The y values of an axis's lines but the dashed ones."""
+    return [line.get_ydata().tolist() for line in axis.lines if line.get_linestyle() != "--"]
+
+
+def test_losses_are_drawn_by_iteration_and_those_of_a_short_run_by_epoch():
+    figure = plots.loss_curves({"long": history(4, 2), "short": history(1, 2)}, [["loss_G"]])
+    long, short = (drawn(axis) for axis in figure.axes)
+    assert long == [[2.0] * 4] and short == [[1.0, 0.5]]
+
+
+def test_curves_by_epoch_have_a_line_for_each_run_that_has_the_column():
+    runs = {"one": history(4, 3), "other": history(4, 2).drop(columns="entropy_ratio")}
+    figure = plots.epoch_curves(runs, {"entropy_ratio": "Entropy"}, {"entropy_ratio": 1.0}, "truth")
+    one, other = drawn(figure.axes[0])
+    assert one == pytest.approx([0.1, 0.2, 0.3]) and np.isnan(other).all()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "other", "truth"]
+
+
+def test_hues_are_drawn_as_shares_of_the_grey_answers_error():
+    figure = plots.hue_curves({"S4": history(4, 2)}, {"red": 25.0, "blue": 20.0})
+    assert drawn(figure.axes[0]) == [[0.8, 0.8]]
+    assert figure.axes[0].lines[0].get_color() == plots.HUE_COLORS["red"]
+
+
+def test_progress_shows_early_and_late_iterations_up_to_the_last_one_asked_for(tmp_path):
+    for k in (0, 1, 2, 3, 10, 20, 30, 40, 50):
+        Image.new("RGB", (16, 8)).save(tmp_path / f"iteration-{k:07d}.png")
+    L, ab = torch.zeros(2, 1, 8, 8), torch.zeros(2, 2, 8, 8)
+    figure = plots.progress_rows(tmp_path, L, ab, until=40, at_most=4)
+    names = [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()]
+    shown = [name for name in names if name.startswith("iteration")]
+    assert names[0] == "grey input" and names[-1] == "ground truth"
+    assert shown == [f"iteration {k}" for k in (0, 1, 2, 40)]
