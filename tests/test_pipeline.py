@@ -48,7 +48,7 @@ def variables(copy: Path) -> dict[str, str]:
 def to_run(copy: Path, *words: str) -> list[str]:
     """The notebooks that `make run-all` would run now."""
     planned = make(copy, "--dry-run", "run-all", "PROFILE=test", *words)
-    return [line.split()[-1] for line in planned.splitlines() if "notebooks/run.py" in line]
+    return [line.split()[-1] for line in planned.splitlines() if "notebooks/run.py" in line and "--check" not in line]
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,25 @@ def test_every_training_leaves_history_weights_and_checkpoints(outputs, name, ep
 
 
 def test_the_fine_tuning_shows_all_models_in_its_table(outputs):
-    models = json.loads((outputs / ALL[-1] / "metrics.json").read_text())["validation"]
+    models = json.loads((outputs / TRAINING[-1] / "metrics.json").read_text())["validation"]
     assert [name.split(",")[0] for name in models] == [
         "grey", "mean ab", "truth", "U-Net cGAN", "U-Net cGAN", "ResNet18 U-Net", "ResNet18 U-Net"
     ]  # fmt: skip
+
+
+def test_the_cifar_notebook_leaves_every_training_and_what_the_detector_said(outputs):
+    folder = outputs / "05_cifar10_cgan"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {"grey", "S4", "ours", "L2 regression"} <= metrics["validation"].keys()
+    for part, name in (("s4", "S4"), ("ours", "ours"), ("regression", "L2 regression")):
+        epochs = pd.read_csv(folder / part / "history.csv").query("kind == 'epoch'")
+        assert epochs.epoch.tolist() == [1, 2]
+        assert metrics["diversity"][name]["spread_ratio"] == pytest.approx(epochs.spread_ratio.iloc[-1])
+        assert metrics["validation"][name]["val_L1"] == pytest.approx(epochs.val_L1.iloc[-1], rel=1e-3)
+        assert load_generator(folder / part / "net_G.safetensors")[1].architecture == "cifar"
+    assert [verdict["run"] for verdict in metrics["collapse"] if verdict["last epoch"]][:3] == list(
+        metrics["diversity"]
+    )
 
 
 def test_only_what_changed_is_run_again(outputs, copy):
