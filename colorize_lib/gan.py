@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from . import color
 from .losses import GANLoss, cosine_distance, repeated_colors
@@ -27,14 +28,14 @@ class GanConfig:
     lambda_cosine: float = 0.0  # weight of `losses.cosine_distance`
     lambda_diversity: float = 0.0  # weight of `losses.repeated_colors`
     gan_mode: str = "vanilla"  # vanilla | lsgan
+    ema_decay: float = 0.0  # of the moving average of the generator's weights, which is judged and saved; 0: no average
     n_down_D: int = 3  # levels of the discriminator: 3 judge patches of 70x70 pixels, 2 of 34x34, 1 of 16x16
 
 
 class TrainableModel(nn.Module):
     """What `training` needs of a model: networks, optimisers, one step, and the losses of that step.
 
-    A step is `setup_input(batch)`, then `optimize()`; then `losses()` has the step's losses in the order of
-    `loss_names`.
+    A step is `setup_input(batch)`, then `step()`; then `losses()` has the step's losses in the order of `loss_names`.
     """
 
     network_names: tuple[str, ...]
@@ -44,6 +45,28 @@ class TrainableModel(nn.Module):
     def __init__(self, accelerator: Accelerator | None):
         super().__init__()
         self.accelerator = accelerator or Accelerator(cpu=True)
+        self.net_G_ema: AveragedModel | None = None
+
+    def average_generator(self, decay: float) -> None:
+        """Keep an exponential moving average of net_G's weights and buffers.
+
+        After each step average = decay * average + (1 - decay) * net_G; after the first, net_G itself.
+        Source: "The unusual effectiveness of averaging in GAN training", arXiv:1806.04498.
+        """
+        average = get_ema_multi_avg_fn(decay)
+        self.net_G_ema = AveragedModel(self.networks["net_G"], multi_avg_fn=average, use_buffers=True)
+        self.network_names = (*self.network_names, "net_G_ema")
+
+    @property
+    def generator(self) -> nn.Module:
+        """The generator to judge and to save: net_G, or its moving average if there is one."""
+        return self.networks["net_G"] if self.net_G_ema is None else self.net_G_ema.module
+
+    def step(self) -> None:
+        """One training step, and the moving average after it."""
+        self.optimize()
+        if self.net_G_ema is not None:
+            self.net_G_ema.update_parameters(self.networks["net_G"])
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -65,7 +88,7 @@ class TrainableModel(nn.Module):
         self.ab = batch["ab"].to(self.accelerator.device)
 
     def optimize(self) -> None:
-        """One training step."""
+        """One step of the optimisers."""
         raise NotImplementedError
 
 
@@ -97,6 +120,8 @@ class MainModel(TrainableModel):
         betas = (config.beta1, config.beta2)
         self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), config.lr_G, betas))
         self.opt_D = self.accelerator.prepare(torch.optim.Adam(self.net_D.parameters(), config.lr_D, betas))
+        if config.ema_decay:
+            self.average_generator(config.ema_decay)
         extra = {"loss_G_L2": config.lambda_L2, "loss_G_cosine": config.lambda_cosine}
         extra |= {"loss_G_diversity": config.lambda_diversity}
         self.loss_names = (*MainModel.loss_names, *(name for name, weight in extra.items() if weight))

@@ -97,7 +97,7 @@ class _Training:
     def __init__(self, model, train_dl, val_dl, epochs, run, config, showcase, score):
         self.model, self.train_dl, self.val_dl, self.epochs = model, train_dl, val_dl, epochs
         self.run, self.config, self.showcase, self.score = run, config, showcase, score
-        self.net_G = model.networks["net_G"]
+        self.generator = model.generator
         self.checkpoints = Checkpoints(run.checkpoints)
         self.history = History(run.path / "history.csv")
         self.writes = model.accelerator.is_main_process
@@ -131,7 +131,7 @@ class _Training:
         self.clock = self.saved = time.monotonic()
         for batch in self.train_dl:
             self.model.setup_input(batch)
-            self.model.optimize()
+            self.model.step()
             self.unsettled.append(self.model.losses())
             at.batch += 1
             progress.update()
@@ -156,7 +156,7 @@ class _Training:
         """Validate, log, show and save the epoch just done."""
         at = self.position
         self.settle()
-        scores = self.score(self.net_G, self.val_dl)
+        scores = self.score(self.generator, self.val_dl)
         self.clock = time.monotonic()  # `seconds` counts training alone
         averages = {name: meter.avg for name, meter in at.epoch_meters.items()}
         self.history.add(self.row("epoch") | averages | scores)
@@ -208,7 +208,7 @@ class _Training:
     def show(self) -> None:
         """Colour the showcase with the network as it is now, and save the pictures side by side."""
         if self.showcase is not None and self.writes:
-            ab_hat = colorize_batch(self.net_G, self.showcase)
+            ab_hat = colorize_batch(self.generator, self.showcase)
             pictures = color.to_uint8(color.lab_to_rgb(self.showcase, ab_hat))  # (K,H,W,3)
             strip = torch.cat(list(pictures), dim=1).numpy()  # (H,K*W,3)
             with atomic_path(self.run.progress / f"iteration-{self.iteration:07d}.png") as partial:

@@ -144,6 +144,28 @@ def test_l1_step_lowers_the_loss_on_one_batch():
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_the_moving_average_is_that_of_the_formula():
+    torch.manual_seed(0)
+    model = MainModel(init_weights(Unet(n_down=5, num_filters=4)), GanConfig(ema_decay=0.75)).train()
+    expected: dict[str, torch.Tensor] = {}
+    for k in range(3):
+        model.setup_input(batch(k, 32))
+        model.step()
+        for name, now in model.networks["net_G"].state_dict().items():
+            if now.is_floating_point():
+                expected[name] = 0.75 * expected[name] + 0.25 * now if name in expected else now.clone()
+    averaged = model.generator.state_dict()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(averaged[name], tensor, msg=name)
+    name = next(name for name in expected if name.endswith("running_mean"))
+    assert not torch.equal(averaged[name], model.networks["net_G"].state_dict()[name])
+
+
+def test_without_a_decay_the_generator_is_net_G():
+    model = MainModel(init_weights(Unet(n_down=5, num_filters=4)))
+    assert model.generator is model.networks["net_G"] and set(model.networks) == {"net_G", "net_D"}
+
+
 def test_colorize_batch_is_fixed_without_dropout_and_varies_with_it():
     torch.manual_seed(0)
     net_G = init_weights(Unet(n_down=6, num_filters=8)).train()

@@ -20,6 +20,7 @@ from colorize_lib import training
 from colorize_lib.checkpoint import CheckpointError, Checkpoints, load_generator, read_checkpoint, save_weights
 from colorize_lib.gan import MainModel, RegressionModel
 from colorize_lib.interrupts import TrainingInterrupted
+from colorize_lib.metrics import validate
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.training import LoopConfig, NonFiniteLoss, pretrain_generator, train_model
 
@@ -85,6 +86,24 @@ def test_a_finished_run_trains_no_more_and_gives_the_same_history(tmp_path, stra
     train(tmp_path, 4)
     monkeypatch.setattr(MainModel, "optimize", lambda self: pytest.fail("trained again"))
     assert_same_run(train(tmp_path, 4), straight)
+
+
+def test_the_moving_average_is_validated_and_goes_on_after_an_interruption(tmp_path):
+    def averaging_model() -> MainModel:
+        model = tiny_model()
+        model.average_generator(0.9)
+        return model
+
+    results = []
+    for name, parts in (("straight", [3]), ("parts", [1, 3])):
+        for epochs in parts:
+            model = averaging_model()
+            config = LoopConfig(log_every=2, show_at=())
+            history = train_model(model, *loaders(), epochs, tiny_run(tmp_path / name), config)
+        results.append((model, history))
+    assert_same_run(*results)
+    assert validate(model.generator, loaders()[1])["val_L1"] == history.val_L1.iloc[-1]
+    assert validate(model.networks["net_G"], loaders()[1])["val_L1"] != history.val_L1.iloc[-1]
 
 
 def test_other_settings_start_anew_and_keep_the_old_checkpoints(tmp_path):
