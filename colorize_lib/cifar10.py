@@ -35,9 +35,10 @@ class LabelledImages:
         """Which images belong to one of these classes, bool (N,)."""
         return np.isin(self.labels, [number for number, name in enumerate(self.classes) if name in names])
 
-    def one_of_each(self) -> np.ndarray:
-        """Positions of the first image of every class that occurs, in the order of the classes."""
-        return np.unique(self.labels, return_index=True)[1]
+    def showcase(self, n: int = 10) -> np.ndarray:
+        """Positions of about n images, the first ones of every class that occurs, in the order of the classes."""
+        classes = np.unique(self.labels)
+        return np.concatenate([np.flatnonzero(self.labels == label)[: -(-n // len(classes))] for label in classes])
 
     def digest(self) -> str:
         """A short digest of the images, for a run's settings."""

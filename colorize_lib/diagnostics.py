@@ -62,17 +62,16 @@ def is_collapsed(entropy_ratio: float, spread_ratio: float) -> bool:
 
 
 def verdicts(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The detector's verdict by run (name -> history) and epoch: run, epoch, both ratios, collapsed, and whether it is
-    the run's last epoch.
+    """What the detector says of each run (name -> history): a row with the number of epochs, in how many of them the
+    generator counts as collapsed, both ratios of the last epoch, and whether that one counts as collapsed.
     """
-    tables = []
+    rows = {}
     for name, history in runs.items():
-        table = history[history.kind == "epoch"][["epoch", "entropy_ratio", "spread_ratio"]].copy()
-        table.insert(0, "run", name)
-        table["collapsed"] = [is_collapsed(*pair) for pair in zip(table.entropy_ratio, table.spread_ratio, strict=True)]
-        table["last epoch"] = table.epoch == table.epoch.max()
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+        ratios = history[history.kind == "epoch"][["entropy_ratio", "spread_ratio"]]
+        collapsed = [is_collapsed(*pair) for pair in ratios.itertuples(index=False)]
+        rows[name] = {"epochs": len(ratios), "collapsed in": sum(collapsed), **ratios.iloc[-1].to_dict()}
+        rows[name]["collapsed at the end"] = collapsed[-1]
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def hue_of(ab: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from colorize_lib.gan import GanConfig, MainModel, RegressionModel, colorize_bat
 from colorize_lib.losses import cosine_distance, repeated_colors
 from colorize_lib.models import build_discriminator, build_generator
 from colorize_lib.models.cifar import CHOICES, CifarConfig
+from colorize_lib.models.shapes import shape_table
 from colorize_lib.run import Run, seed_everything, start_run
 from colorize_lib.sources import DataUnavailable
 from colorize_lib.training import LoopConfig, train_model
@@ -239,6 +240,23 @@ def test_npz_files_are_read_and_drawn_from(folder):
 def test_classes_are_found_by_name():
     some = replace(images(4), labels=np.array([8, 0, 1, 8]))
     assert some.of_classes(("ship", "airplane")).tolist() == [True, True, False, True]
+
+
+def test_the_showcase_has_images_of_every_class():
+    some = replace(images(9), labels=np.array([3, 1, 1, 3, 1, 3, 3, 1, 1]))
+    assert some.showcase(6).tolist() == [1, 2, 4, 0, 3, 5]
+    assert some.showcase(3).tolist() == [1, 2, 0, 3]
+
+
+def test_the_shape_table_has_a_row_for_each_block():
+    net_G = build_generator(CifarConfig(norm="spectral", downsample="maxpool")).train()
+    table = shape_table(net_G, torch.zeros(2, 1, 32, 32))
+    assert table.output.tolist()[:2] == [(2, 64, 32, 32), (2, 128, 16, 16)] and table.output.iloc[-1] == (2, 3, 32, 32)
+    assert table.block[1] == "Conv 2x2/1, MaxPool, LeakyReLU" and len(table) == 10
+    total = sum(int(number.replace(",", "")) for number in table.parameters)
+    assert total == sum(p.numel() for p in net_G.parameters()) and net_G.training
+    last = shape_table(build_discriminator(CifarConfig()), torch.zeros(2, 4, 32, 32)).iloc[-1]
+    assert (last.block, last.output, last.parameters) == ("Linear", (2, 1), "129")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,20 @@ def test_entropy_and_spread_of_known_colors():
     assert diagnostics.mean_color_spread(four) == pytest.approx(25 * 2**0.5, rel=1e-5)
 
 
+def test_the_verdict_on_a_run_counts_its_collapsed_epochs():
+    history = pd.DataFrame(
+        {
+            "kind": ["epoch", "iteration", "epoch", "epoch"],
+            "entropy_ratio": [0.9, None, 0.4, 0.8],
+            "spread_ratio": [0.1, None, 0.9, 0.6],
+        }
+    )
+    verdict = diagnostics.verdicts({"one": history, "shorter": history[:3]})
+    assert verdict["epochs"].tolist() == [3, 2] and verdict["collapsed in"].tolist() == [2, 2]
+    assert verdict["collapsed at the end"].tolist() == [False, True]
+    assert verdict.loc["one", ["entropy_ratio", "spread_ratio"]].tolist() == [0.8, 0.6]
+
+
 # --- hues --------------------------------------------------------------------------------------------------------
 
 

@@ -11,8 +11,9 @@ NAMED = (*CONVOLUTIONS, *ACTIVATIONS, nn.Linear, nn.BatchNorm2d, nn.Dropout, nn.
 
 @torch.no_grad()
 def shape_table(net: nn.Module, x: torch.Tensor) -> pd.DataFrame:
-    """One row per block of `net` in the order in which they run: what it is made of, its output's shape, its
-    parameters. x: an input of the network. A block is a child of `net`, or of a list or a sequence that is one.
+    """One row per block of `net` in the order in which they run: what it is made of (a convolution as kernel/stride),
+    its output's shape, its parameters. x: an input of the network. A block is a child of `net`, or of a list or a
+    sequence that is one.
     """
     blocks: list[nn.Module] = []
     for child in net.children():
@@ -35,7 +36,8 @@ def shape_table(net: nn.Module, x: torch.Tensor) -> pd.DataFrame:
 
 
 def _name(module: nn.Module) -> str:
-    kind = next(kind.__name__ for kind in NAMED if isinstance(module, kind))  # not that of a parametrised subclass
-    if not isinstance(module, CONVOLUTIONS):
-        return kind
-    return f"{kind} {module.kernel_size[0]}x{module.kernel_size[1]} stride {module.stride[0]}"
+    kind = next(kind for kind in NAMED if isinstance(module, kind))  # not a parametrised subclass of it
+    name = kind.__name__.removesuffix("2d")
+    if kind not in CONVOLUTIONS:
+        return name
+    return f"{name} {module.kernel_size[0]}x{module.kernel_size[1]}/{module.stride[0]}"
