@@ -237,7 +237,7 @@ def test_a_missing_network_gives_the_file_the_address_and_the_ways_out(weights_s
     (weights_server / name).unlink()
     with pytest.raises(WeightsUnavailable) as error:
         build_res_unet(size=32, weights="imagenet")
-    for part in (name, "http://127.0.0.1", "pass its path", "None"):
+    for part in (name, "http://127.0.0.1", "give its path", "encoder_weights=none"):
         assert part in str(error.value)
 
 

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,9 @@ def test_other_settings_start_anew_and_keep_the_old_checkpoints(tmp_path):
     showcase = next(iter(loaders()[1]))["L"]
     _, first = train(tmp_path, 1, config, showcase=showcase)
     other = training.Run(tiny_run(tmp_path).path, {"seed": 1})
-    history = train_model(tiny_model(), *loaders(), 1, other, LoopConfig(show_at=(2,)), showcase)
+    model = tiny_model()
+    model.config = replace(model.config, lambda_L1=1.0)
+    history = train_model(model, *loaders(), 1, other, LoopConfig(show_at=(2,)), showcase)
     assert sorted(path.name for path in other.progress.iterdir()) == [f"iteration-{k:07d}.png" for k in (0, 2, BATCHES)]
     assert (history.kind == "epoch").sum() == 1
     assert checkpoint_names(tmp_path) and other.checkpoints != tiny_run(tmp_path).checkpoints
