@@ -8,6 +8,7 @@ from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from . import color
+from .bootstrap import mean_interval
 from .dataset import LabLoader
 from .gan import colorize_batch
 
@@ -99,6 +100,20 @@ def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader)
 def paint_grey(L: torch.Tensor) -> torch.Tensor:
     """The grey answer, ab = 0: L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]."""
     return color.lab_to_rgb(L, L.new_zeros(len(L), 2, *L.shape[2:]))
+
+
+def gain_over_grey(generators: dict[str, nn.Module], val_dl: LabLoader) -> pd.DataFrame:
+    """For each generator by name the mean of its L1 minus the grey answer's, image by image, with the 95 % bootstrap
+    interval over the validation photographs: columns `difference`, `low`, `high`; below 0 is better than grey.
+    """
+    differences: dict[str, list[torch.Tensor]] = {name: [] for name in generators}
+    for batch in val_dl:
+        grey = batch["ab"].abs().mean(dim=(1, 2, 3))
+        for name, net_G in generators.items():
+            error = (colorize_batch(net_G, batch["L"]).float() - batch["ab"]).abs().mean(dim=(1, 2, 3))
+            differences[name].append((error - grey).cpu())
+    rows = {name: mean_interval(torch.cat(values).numpy()) for name, values in differences.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
 
 
 def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, float]]:

@@ -94,6 +94,14 @@ def test_baselines(pixels):
     assert figures["truth"] == {"val_colorfulness": pytest.approx(truth.mean().item(), rel=1e-3)}
 
 
+def test_the_gain_over_grey_is_taken_image_by_image(pixels):
+    table = metrics.gain_over_grey({"half": Halve(pixels)}, loader(pixels))
+    _, ab = to_lab(torch.from_numpy(pixels))
+    gains = -ab.abs().mean(dim=(1, 2, 3)) / 2
+    assert table.difference["half"] == pytest.approx(gains.mean().item(), rel=1e-4)
+    assert gains.min() <= table.low["half"] < table.difference["half"] < table.high["half"] <= gains.max()
+
+
 def test_the_mean_ab_is_that_of_all_training_photographs_wherever_the_loader_stands(pixels):
     train_dl = loader(pixels, train=True)  # 5 photographs, batches of 2: an epoch leaves one out
     expected = metrics.baselines(loader(pixels), loader(pixels))

@@ -1,0 +1,32 @@
+"""Bootstrap intervals against scipy's, and against what they promise."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from colorize_lib.bootstrap import mean_interval
+
+
+def test_the_interval_agrees_with_scipy():
+    values = np.random.default_rng(0).gamma(2.0, size=120)
+    mean, low, high = mean_interval(values)
+    expected = scipy.stats.bootstrap([values], np.mean, method="percentile", n_resamples=10_000, rng=1)
+    assert mean == pytest.approx(values.mean())
+    spread = high - low
+    assert low == pytest.approx(expected.confidence_interval.low, abs=0.05 * spread)
+    assert high == pytest.approx(expected.confidence_interval.high, abs=0.05 * spread)
+
+
+def test_nineteen_of_twenty_intervals_hold_the_true_mean():
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(400):
+        _, low, high = mean_interval(rng.normal(1.0, 1.0, 60), n=400)
+        held += low <= 1.0 <= high
+    assert 0.91 <= held / 400 <= 0.97
+
+
+def test_equal_values_have_no_interval_and_none_are_refused():
+    assert mean_interval(np.full(5, 0.25)) == (0.25, 0.25, 0.25)
+    with pytest.raises(ValueError, match="no values"):
+        mean_interval(np.array([]))
