@@ -18,14 +18,14 @@ NOTEBOOKS := $(notdir $(basename $(sort $(wildcard notebooks/0*.ipynb))))
 OUT       := outputs/$(PROFILE)
 # The settings of the last `make run-all` are kept in a file, which is remade when they differ.
 SAME     := $(shell echo "$(SETTINGS)" | cmp -s - $(OUT)/.settings && echo yes)
-LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/models/*.py)
+LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/*/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help setup run-all run test lint format lock clean
+.PHONY: FORCE help setup run-all run human-test test lint format lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
 	@echo "  PROFILE=sample (default) | test | photos | colab | paper   PHOTOS=DIR: your photographs"
 	@echo "  SET=\"key=value ...\": override parameters of the notebooks"
@@ -64,10 +64,15 @@ $(OUT)/.settings: $(if $(SAME),,FORCE) | setup
 
 FORCE:
 
-# What a notebook reads of the ones before it: 01 comes first for its printed overview, 04 starts from 03's weights.
+# What a notebook reads of the ones before it: 01 comes first for its printed overview, 04 starts from 03's weights, 06
+# judges the weights of all.
 executed = $(OUT)/$(1)/$(1).ipynb
 $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining): | $(call executed,01_data_exploration)
 $(call executed,04_resnet18_gan_finetune): $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining)
+$(call executed,06_evaluation): $(call executed,04_resnet18_gan_finetune) $(call executed,05_cifar10_cgan)
+
+human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
+	$(PY) -m colorize_lib human-test $(OUT)/06_evaluation/human_test
 
 test: setup ## Run the tests
 	$(PY) -m pytest

@@ -1,22 +1,24 @@
-"""How sure a mean over images is: percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
-section 13.3)."""
+"""How sure a figure over images is: percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap",
+1993, section 13.3)."""
 
 import numpy as np
 
+RESAMPLES = 2_000
+LEVEL = 0.95
 
-def mean_interval(
-    values: np.ndarray, level: float = 0.95, n: int = 10_000, seed: int = 0
-) -> tuple[float, float, float]:
-    """The mean of one figure per image, (N,), and its interval (low, high) at this level.
 
-    The images are drawn anew, with replacement, `n` times. For a paired comparison of two models, give the differences
-    image by image: an interval without 0 is a difference that the images resolve.
-    Raises ValueError for no values at all.
+def draw_counts(n_images: int, n: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each of n_images is in each of n draws of as many images with replacement: (n, n_images).
+
+    Two figures taken over the same counts are paired: their difference has the interval of a paired comparison.
+    Raises ValueError for no images.
     """
-    values = np.asarray(values, dtype=np.float64)
-    if not len(values):
-        raise ValueError("there are no values to take the mean of")
-    rng = np.random.default_rng(seed)
-    means = np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(n)])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(values.mean()), float(low), float(high)
+    if n_images < 1:
+        raise ValueError("there are no images to draw from")
+    return np.random.default_rng(seed).multinomial(n_images, np.full(n_images, 1 / n_images), size=n)
+
+
+def interval(draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """The interval (low, high) that holds this share of the draws, with as many of them below it as above."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

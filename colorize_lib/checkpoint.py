@@ -162,6 +162,32 @@ def load_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig
     return net_G, generator
 
 
+def find_generators(
+    folder: Path, places: dict[str, str], size: int, photographs: str | None = None
+) -> dict[str, nn.Module]:
+    """The trained generators of a profile's folder that can be judged together; the others are named with the reason.
+
+    places: the name for readers -> the run's folder below `folder`, which holds net_G.safetensors and config.json.
+    size: of the pictures, in pixels. photographs: the digest of the photographs that generators of photographs must
+    have been trained on (`PhotoSet.digest`): one trained on others may have seen those that it is judged by.
+    """
+    found = {}
+    for name, place in places.items():
+        path = folder / place / "net_G.safetensors"
+        if not path.is_file():
+            print(f"left out, {name}: {folder.name}/{place}/{path.name} is not there; run its notebook first")
+            continue
+        net_G, generator = load_generator(path)
+        trained_on = json.loads((path.parent / "config.json").read_text()).get("photographs")
+        if generator.size != size:
+            print(f"left out, {name}: it paints {generator.size} px and not {size}")
+        elif trained_on is not None and photographs is not None and trained_on != photographs:
+            print(f"left out, {name}: it was trained on another draw of photographs and may have seen these")
+        else:
+            found[name] = net_G
+    return found
+
+
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

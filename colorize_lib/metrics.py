@@ -8,7 +8,7 @@ from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from . import color
-from .bootstrap import mean_interval
+from .answers import mean_ab
 from .dataset import LabLoader
 from .gan import colorize_batch
 
@@ -27,6 +27,23 @@ def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
     return sigma + 0.3 * mu
 
 
+def psnr(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
+    """Peak signal-to-noise ratio 10 log10(1 / mean squared error) of each image in dB, (N,); infinite for equal ones.
+
+    rgb_hat, rgb: (N,3,H,W) in [0,1]. By torchmetrics.
+    """
+    return peak_signal_noise_ratio(rgb_hat, rgb, data_range=1.0, dim=(1, 2, 3), reduction="none")
+
+
+def ssim(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
+    """Structural similarity of each image, (N,), at most 1, which equal images have; the mean over R, G and B.
+
+    rgb_hat, rgb: (N,3,H,W) in [0,1]. By torchmetrics. Source: Wang et al., "Image quality assessment: from error
+    visibility to structural similarity" (2004), with its Gaussian window of 11 x 11 pixels.
+    """
+    return structural_similarity_index_measure(rgb_hat, rgb, data_range=1.0, reduction="none").reshape(-1)
+
+
 def image_scores(
     L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor, L_hat: torch.Tensor | None = None
 ) -> dict[str, torch.Tensor]:
@@ -39,8 +56,8 @@ def image_scores(
     rgb_hat, rgb = color.lab_to_rgb(L if L_hat is None else L_hat, ab_hat), color.lab_to_rgb(L, ab)
     return {
         "L1": (ab_hat.float() - ab).abs().mean(dim=(1, 2, 3)),
-        "psnr": peak_signal_noise_ratio(rgb_hat, rgb, data_range=1.0, dim=(1, 2, 3), reduction="none"),
-        "ssim": structural_similarity_index_measure(rgb_hat, rgb, data_range=1.0, reduction="none").reshape(-1),
+        "psnr": psnr(rgb_hat, rgb),
+        "ssim": ssim(rgb_hat, rgb),
         "colorfulness": colorfulness(rgb_hat),
     }
 
@@ -81,6 +98,50 @@ def color_accuracy(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.
     }
 
 
+def ciede2000(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
+    """The colour difference Delta E_00 of each pixel, (N,H,W): 0 for equal colours, about 1 where eyes begin to see it.
+
+    lab_hat, lab: CIE L*a*b* (N,3,H,W); float64 keeps more digits than float32. kL = kC = kH = 1.
+    Source: Sharma, Wu and Dalal, "The CIEDE2000 color-difference formula: implementation notes, supplementary test
+    data, and mathematical observations" (2005), equations 2 to 22.
+    """
+    (L1, a1, b1), (L2, a2, b2) = lab_hat.unbind(dim=1), lab.unbind(dim=1)
+    mean_chroma = (torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2
+    G = (1 - _root_share(mean_chroma)) / 2
+    a1, a2 = a1 * (1 + G), a2 * (1 + G)
+    C1, C2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
+    h1, h2 = (torch.rad2deg(torch.atan2(b, a)) % 360 for a, b in ((a1, b1), (a2, b2)))
+    grey = C1 * C2 == 0
+    turn = (h2 - h1 + 180) % 360 - 180  # the shorter way round
+    dL, dC = L2 - L1, C2 - C1
+    dH = torch.where(grey, 0.0, 2 * (C1 * C2).sqrt() * torch.sin(torch.deg2rad(turn) / 2))
+    L, C = (L1 + L2) / 2, (C1 + C2) / 2
+    h = torch.where(grey, h1 + h2, torch.where((h1 - h2).abs() <= 180, (h1 + h2) / 2, (h1 + h2 + 360) / 2))
+    terms = ((1, -30, -0.17), (2, 0, 0.24), (3, 6, 0.32), (4, -63, -0.20))
+    T = 1 + sum(weight * torch.cos(torch.deg2rad(factor * h + shift)) for factor, shift, weight in terms)
+    S_L = 1 + 0.015 * (L - 50) ** 2 / (20 + (L - 50) ** 2).sqrt()
+    S_C, S_H = 1 + 0.045 * C, 1 + 0.015 * C * T
+    rotation = 60 * torch.exp(-(((h % 360 - 275) / 25) ** 2))  # twice delta theta, in degrees
+    R_T = -2 * _root_share(C) * torch.sin(torch.deg2rad(rotation))
+    dL, dC, dH = dL / S_L, dC / S_C, dH / S_H
+    return (dL**2 + dC**2 + dH**2 + R_T * dC * dH).clamp(min=0).sqrt()
+
+
+def _root_share(chroma: torch.Tensor) -> torch.Tensor:
+    """sqrt(C^7 / (C^7 + 25^7)), as CIEDE2000 uses it twice."""
+    return (chroma**7 / (chroma**7 + 25.0**7)).sqrt()
+
+
+def closeness(distance: torch.Tensor) -> torch.Tensor:
+    """What a pixel adds to the area under the cumulative ab-error curve, in percent; the mean over pixels is the area.
+
+    distance: Euclidean ab distance in Lab units, any shape. The curve gives the share of pixels whose distance is at
+    most t, for t from 0 to 150; the area under it, over 150, is mean(max(0, 1 - distance / 150)), which this computes
+    without a sum over thresholds. 100 is perfect. The measure is that of Zhang et al., arXiv:1603.08511, section 3.1.
+    """
+    return 100 * (1 - distance / 150).clamp(min=0)
+
+
 def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader) -> dict[str, float]:
     """Mean `color_accuracy` and `image_scores` of pictures, keyed `val_...`, over all images of a loader.
 
@@ -97,41 +158,18 @@ def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader)
     return {name: torch.cat(values).mean().item() for name, values in scores.items()}
 
 
-def paint_grey(L: torch.Tensor) -> torch.Tensor:
-    """The grey answer, ab = 0: L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]."""
-    return color.lab_to_rgb(L, L.new_zeros(len(L), 2, *L.shape[2:]))
-
-
-def gain_over_grey(generators: dict[str, nn.Module], val_dl: LabLoader) -> pd.DataFrame:
-    """For each generator by name the mean of its L1 minus the grey answer's, image by image, with the 95 % bootstrap
-    interval over the validation photographs: columns `difference`, `low`, `high`; below 0 is better than grey.
-    """
-    differences: dict[str, list[torch.Tensor]] = {name: [] for name in generators}
-    for batch in val_dl:
-        grey = batch["ab"].abs().mean(dim=(1, 2, 3))
-        for name, net_G in generators.items():
-            error = (colorize_batch(net_G, batch["L"]).float() - batch["ab"]).abs().mean(dim=(1, 2, 3))
-            differences[name].append((error - grey).cpu())
-    rows = {name: mean_interval(torch.cat(values).numpy()) for name, values in differences.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
-
-
 def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, float]]:
     """Figures of three answers that need no network, on the validation photographs, keyed as in `validate`.
 
     `grey` is ab = 0; `mean ab` is the mean ab of the training photographs everywhere; `truth` has a colourfulness
     alone.
     """
-    total, pixels = torch.zeros(2, dtype=torch.float64), 0
-    for batch in train_dl.in_order():
-        total += batch["ab"].sum(dim=(0, 2, 3)).cpu()
-        pixels += batch["ab"][:, 0].numel()
-    mean_ab = (total / pixels).float()[None, :, None, None]  # (1,2,1,1)
+    of_training = mean_ab(train_dl)
     scores: dict[str, list[dict[str, torch.Tensor]]] = {"grey": [], "mean ab": [], "truth": []}
     for batch in val_dl:
         L, ab = batch["L"], batch["ab"]
         scores["grey"].append(image_scores(L, torch.zeros_like(ab), ab))
-        scores["mean ab"].append(image_scores(L, mean_ab.to(ab.device).expand_as(ab), ab))
+        scores["mean ab"].append(image_scores(L, of_training.to(ab.device).expand_as(ab), ab))
         scores["truth"].append({"colorfulness": colorfulness(color.lab_to_rgb(L, ab))})
     return {
         name: {f"val_{key}": torch.cat([batch[key] for batch in batches]).mean().item() for key in batches[0]}

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +25,8 @@ from .meters import AverageMeter, create_loss_meters, log_results, update_losses
 from .metrics import validate
 from .progress import Progress
 from .run import Run
+
+STATISTICS_BATCHES = 50  # training batches from which the BatchNorm statistics of a moving average are taken
 
 
 class NonFiniteLoss(RuntimeError):
@@ -156,6 +159,7 @@ class _Training:
         """Validate, log, show and save the epoch just done."""
         at = self.position
         self.settle()
+        self.model.refresh_average(islice(self.train_dl, STATISTICS_BATCHES))
         scores = self.score(self.generator, self.val_dl)
         self.clock = time.monotonic()  # `seconds` counts training alone
         averages = {name: meter.avg for name, meter in at.epoch_meters.items()}

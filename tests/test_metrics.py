@@ -8,6 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 
 from colorize_lib import metrics
+from colorize_lib.answers import paint_grey
 from colorize_lib.dataset import ColorizationDataset, LabLoader, to_lab
 
 
@@ -94,19 +95,46 @@ def test_baselines(pixels):
     assert figures["truth"] == {"val_colorfulness": pytest.approx(truth.mean().item(), rel=1e-3)}
 
 
-def test_the_gain_over_grey_is_taken_image_by_image(pixels):
-    table = metrics.gain_over_grey({"half": Halve(pixels)}, loader(pixels))
-    _, ab = to_lab(torch.from_numpy(pixels))
-    gains = -ab.abs().mean(dim=(1, 2, 3)) / 2
-    assert table.difference["half"] == pytest.approx(gains.mean().item(), rel=1e-4)
-    assert gains.min() <= table.low["half"] < table.difference["half"] < table.high["half"] <= gains.max()
-
-
 def test_the_mean_ab_is_that_of_all_training_photographs_wherever_the_loader_stands(pixels):
     train_dl = loader(pixels, train=True)  # 5 photographs, batches of 2: an epoch leaves one out
     expected = metrics.baselines(loader(pixels), loader(pixels))
     train_dl.set_epoch(3, len(train_dl))
     assert metrics.baselines(train_dl, loader(pixels)) == expected
+
+
+def test_ciede2000_agrees_with_scikit_image_over_random_colours():
+    rng = np.random.default_rng(0)
+    lab_hat, lab = (rng.uniform([0, -100, -100], [100, 100, 100], (40, 40, 3)) for _ in range(2))
+    lab_hat[0, :, 1:] = 0  # greys, which have no hue
+    lab[:2, :, 1:] = 0
+    lab_hat[3] = lab[3]
+    ours = metrics.ciede2000(*(torch.from_numpy(one).permute(2, 0, 1)[None] for one in (lab_hat, lab)))
+    np.testing.assert_allclose(ours[0].numpy(), skimage.color.deltaE_ciede2000(lab, lab_hat), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "one, other, difference",  # from table 1 of Sharma, Wu and Dalal (2005): pairs 1, 7, 9, 17, 34
+    [
+        ((50, 2.6772, -79.7751), (50, 0, -82.7485), 2.0425),
+        ((50, 0, 0), (50, -1, 2), 2.3669),
+        ((50, 2.49, -0.001), (50, -2.49, 0.0009), 7.1792),
+        ((50, 2.5, 0), (73, 25, -18), 27.1492),
+        ((2.0776, 0.0795, -1.1350), (0.9033, -0.0636, -0.5514), 0.9082),
+    ],
+)
+def test_ciede2000_of_published_pairs(one, other, difference):
+    lab_hat, lab = (torch.tensor(color, dtype=torch.float64).reshape(1, 3, 1, 1) for color in (one, other))
+    assert metrics.ciede2000(lab_hat, lab).item() == pytest.approx(difference, abs=5e-5)
+    assert metrics.ciede2000(lab, lab_hat).item() == pytest.approx(difference, abs=5e-5)
+
+
+def test_closeness_is_the_area_under_the_cumulative_curve():
+    distance = np.random.default_rng(0).gamma(2, 20, 500)
+    thresholds = np.linspace(0, 150, 3001)
+    curve = (distance[None] <= thresholds[:, None]).mean(axis=1)
+    area = 100 * np.trapezoid(curve, thresholds) / 150
+    assert metrics.closeness(torch.from_numpy(distance)).mean().item() == pytest.approx(area, abs=0.02)
+    assert metrics.closeness(torch.tensor([0.0, 75.0, 150.0, 200.0])).tolist() == [100, 50, 0, 0]
 
 
 def test_ab_histogram_finds_the_colours():
@@ -136,10 +164,10 @@ def test_picture_scores_judge_pictures_as_they_are(pixels):
     truth = {one["L"].sum().item(): one for one in dl}
     exact = metrics.picture_scores(lambda L: metrics.color.lab_to_rgb(**truth[L.sum().item()]), dl)
     assert exact["val_mae"] < 0.01 and exact["val_within_2"] > 0.99 and exact["val_psnr"] > 60
-    grey = metrics.picture_scores(metrics.paint_grey, dl)
+    grey = metrics.picture_scores(paint_grey, dl)
     baseline = metrics.baselines(dl, dl)["grey"]
     assert {key: grey[key] for key in baseline} == pytest.approx(baseline, rel=1e-3, abs=0.02)
-    dark = metrics.picture_scores(lambda L: metrics.paint_grey(L) / 2, dl)  # no colour either, and another lightness
+    dark = metrics.picture_scores(lambda L: paint_grey(L) / 2, dl)  # no colour either, and another lightness
     assert dark["val_L1"] == pytest.approx(grey["val_L1"], rel=1e-3)
     assert dark["val_mae"] > grey["val_mae"] + 5 and dark["val_psnr"] < grey["val_psnr"] - 1
 

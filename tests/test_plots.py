@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from colorize_lib import plots
+from colorize_lib import pictures, plots
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def test_progress_shows_early_and_late_iterations_up_to_the_last_one_asked_for(t
     for k in (0, 1, 2, 3, 10, 20, 30, 40, 50):
         Image.new("RGB", (16, 8)).save(tmp_path / f"iteration-{k:07d}.png")
     L, ab = torch.zeros(2, 1, 8, 8), torch.zeros(2, 2, 8, 8)
-    figure = plots.progress_rows(tmp_path, L, ab, until=40, at_most=4)
+    figure = pictures.progress_rows(tmp_path, L, ab, until=40, at_most=4)
     names = [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()]
     shown = [name for name in names if name.startswith("iteration")]
     assert names[0] == "grey input" and names[-1] == "ground truth"

@@ -1,0 +1,102 @@
+"""The command line: `python -m colorize_lib COMMAND`.
+
+What a command needs is imported when it runs, so that help is quick.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, or 1 after an error that was printed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m colorize_lib", description="Colour photographs, and judge colours."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_score(commands)
+    _add_human_test(commands)
+    options = parser.parse_args(argv)
+    return options.run(options)
+
+
+def _add_score(commands: argparse._SubParsersAction) -> None:
+    text = "score a folder of coloured pictures against the true ones"
+    parser = commands.add_parser("score", help=text, description=text)
+    parser.add_argument("predictions", type=Path, metavar="PRED_DIR", help="coloured pictures: a.png or a_anything.png")
+    parser.add_argument("truths", type=Path, metavar="TRUTH_DIR", help="the true ones, with the same names: a.jpg")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side at which they are compared (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch the weights of LPIPS and FID (330 MB) if need be"
+    )
+    parser.set_defaults(run=_score)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from .files import write_text
+    from .measures import MEASURES
+    from .scoring import NothingToScore, score_folders
+
+    if not 16 <= options.size <= 4096:
+        return _fail(f"--size {options.size}: give 16 to 4096 pixels")
+    try:
+        _, report = score_folders(options.predictions, options.truths, options.size, options.download, _tell)
+    except (FileNotFoundError, NothingToScore) as error:
+        return _fail(error)
+    print(f"{report['n']:,} pictures at {options.size}x{options.size}, mean [95 % interval over pictures]")
+    for name, figure in MEASURES.items():
+        if name in report:
+            low, high = report[f"{name}_ci"]
+            print(f"  {name:27} {report[name]:8.3f} [{low:.3f}, {high:.3f}]   {figure.label}: better {figure.better}")
+    if "fid" in report:
+        print(f"  fid {report['fid']:.2f}, lower is better; the truths' two halves: {report['fid_floor']:.2f}")
+    if options.json:
+        write_text(options.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    return 0
+
+
+def _add_human_test(commands: argparse._SubParsersAction) -> None:
+    text = "serve the page that asks people which picture is the fake"
+    parser = commands.add_parser("human-test", help=text, description=text)
+    parser.add_argument("folder", type=Path, help="what notebook 06 wrote: outputs/PROFILE/06_evaluation/human_test")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="of the page's address; 0 for any free one (%(default)s)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 to let others on your network in (%(default)s)")
+    parser.set_defaults(run=_human_test)
+
+
+def _human_test(options: argparse.Namespace) -> int:
+    from .human_test.pairs import PairList
+    from .human_test.server import TestServer
+
+    try:
+        server = TestServer(PairList(options.folder), options.host, options.port)
+    except FileNotFoundError as error:
+        return _fail(error)
+    except OSError as error:
+        return _fail(
+            f"port {options.port} of {options.host} cannot be used ({error.strerror}); choose another with --port"
+        )
+    print(f"open http://{options.host}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+    print(f"answers go to {server.pairs.answers}", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _fail(message: object) -> int:
+    _tell(f"error: {message}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

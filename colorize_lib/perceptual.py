@@ -1,0 +1,95 @@
+"""LPIPS and FID, by torchmetrics, where their pretrained networks can be had; a figure that cannot be had is left out
+with its reason, and never replaced by another.
+
+LPIPS: Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", arXiv:1801.03924. FID:
+Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", arXiv:1706.08500.
+Both compare only with figures of the same weights, picture size and number of pictures.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+
+ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # 233 MB; torchvision's
+INCEPTION = (  # 91 MB; torch-fidelity's copy of the original weights of FID
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
+SMALLEST = 64  # pixels a side that AlexNet needs
+
+Batches = Iterable[torch.Tensor]  # sRGB (N,3,H,W) in [0,1]
+
+
+class MetricUnavailable(RuntimeError):
+    """A metric's weights are not at hand; the message says which file, from where, and what to do."""
+
+
+def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") -> Callable:
+    """LPIPS with AlexNet: a function of two batches of sRGB (N,3,size,size) in [0,1] that gives distances (N,).
+
+    0 for equal pictures; lower is nearer. download: fetch the weights (233 MB) if they are not in torch's cache.
+    Raises MetricUnavailable if they cannot be had, or if the pictures are too small for AlexNet.
+    """
+    from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+
+    if size < SMALLEST:
+        raise MetricUnavailable(f"LPIPS: pictures of {size} px are too small for AlexNet, which needs {SMALLEST}")
+    metric = _load("LPIPS", ALEXNET, download, lambda: LearnedPerceptualImagePatchSimilarity("alex", normalize=True))
+    network = metric.net.to(device)  # the metric itself keeps every score that it was ever asked for
+
+    @torch.no_grad()
+    def distances(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
+        return network(rgb_hat, rgb, normalize=True).reshape(-1)
+
+    return distances
+
+
+def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable[[Batches, Batches], float]:
+    """FID with the original Inception weights: a function of batches of real and of painted pictures.
+
+    Each: sRGB (N,3,H,W) in [0,1], any number of batches with 2 pictures or more in all; 0 for equal distributions,
+    lower is better. With fewer than some thousand pictures the figure is far too high: read it beside that of two
+    halves of the real ones. download: fetch the weights (91 MB) if they are not in torch's cache.
+    Raises MetricUnavailable if they cannot be had.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = _load("FID", INCEPTION, download, lambda: FrechetInceptionDistance(normalize=True)).to(device)
+
+    def distance(real: Batches, painted: Batches) -> float:
+        metric.reset()
+        for batches, is_real in ((real, True), (painted, False)):
+            for rgb in batches:
+                metric.update(rgb.to(device), real=is_real)
+        return metric.compute().item()
+
+    return distance
+
+
+def load_both(size: int, download: bool, device: torch.device | str = "cpu") -> tuple[Callable | None, Callable | None]:
+    """`load_lpips` and `load_fid`, each None if it cannot be had; why not is printed."""
+    found = []
+    for load in (lambda: load_lpips(size, download, device), lambda: load_fid(download, device)):
+        try:
+            found.append(load())
+        except MetricUnavailable as error:
+            print(f"left out, {error}")
+            found.append(None)
+    return found[0], found[1]
+
+
+def _load(name: str, url: str, download: bool, build: Callable) -> torch.nn.Module:
+    """Build a metric whose weights are those of `url`, or say why not."""
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not file.exists() and not download:
+        raise MetricUnavailable(f"{name}: {file} is not there; allow the download, or put the file of {url} there")
+    try:
+        with warnings.catch_warnings():  # torchmetrics builds on calls that torchvision has renamed
+            warnings.simplefilter("ignore", UserWarning)
+            return build()
+    except Exception as error:  # URLError, a wrong hash, or torch-fidelity is not installed
+        raise MetricUnavailable(
+            f"{name}: the weights of {url} cannot be had ({type(error).__name__}: {error}). Put the file into "
+            f"{file.parent}."
+        ) from error

@@ -1,0 +1,116 @@
+"""LPIPS and FID with stand-ins for their networks, and what is said when there are none."""
+
+import urllib.error
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+import torchmetrics.image.fid
+from torch import nn
+
+from colorize_lib import answers, evaluation, perceptual
+from colorize_lib.dataset import ColorizationDataset, LabLoader
+from colorize_lib.perceptual import MetricUnavailable, load_both, load_fid, load_lpips
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch, tmp_path):
+    """An empty cache of weights, and no network."""
+
+    def refuse(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    return tmp_path / "hub" / "checkpoints"
+
+
+class Means(nn.Module):
+    """A stand-in for Inception: the mean of R, of G and of B, from pictures in [0,1]."""
+
+    num_features = 3
+
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        return rgb.mean(dim=(2, 3))
+
+
+@pytest.fixture
+def small_fid(monkeypatch, hub):
+    """FID over `Means`, as if the weights were at hand."""
+    original = torchmetrics.image.fid.FrechetInceptionDistance
+    fid = lambda normalize: original(feature=Means(), normalize=normalize)  # noqa: E731
+    monkeypatch.setattr(torchmetrics.image.fid, "FrechetInceptionDistance", fid)
+    hub.mkdir(parents=True)
+    (hub / perceptual.INCEPTION.rsplit("/", 1)[-1]).touch()
+
+
+def pictures(seed: int, n: int = 40) -> torch.Tensor:
+    return torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) ** (seed + 1)
+
+
+def test_fid_is_the_distance_of_two_gaussians(small_fid):
+    real, painted = pictures(0), pictures(1)
+    found = load_fid(download=False)(real.split(16), painted.split(7))
+    means = [one.mean(dim=(2, 3)).double().numpy() for one in (real, painted)]
+    covariances = [np.cov(one.T) for one in means]
+    shift = ((means[0].mean(axis=0) - means[1].mean(axis=0)) ** 2).sum()
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
+    expected = shift + np.trace(covariances[0] + covariances[1] - 2 * root)
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_fid_forgets_what_it_was_asked_before(small_fid):
+    fid = load_fid(download=False)
+    first = fid([pictures(0)], [pictures(1)])
+    assert fid([pictures(0)], [pictures(2)]) > first
+    assert fid([pictures(0)], [pictures(1)]) == first
+
+
+def test_fid_of_answers_has_the_truth_as_its_floor(small_fid):
+    pixels = (pictures(0) * 255).byte().permute(0, 2, 3, 1).numpy()
+    dl = LabLoader(ColorizationDataset(pixels), 16, train=False)
+    found = evaluation.fid_scores(load_fid(download=False), {"grey": answers.paint_grey}, dl)
+    assert list(found) == ["grey", evaluation.TRUTH_HALVES]
+    assert found["grey"] > 0 and found[evaluation.TRUTH_HALVES] >= 0
+
+
+@pytest.mark.parametrize("download", [False, True])
+@pytest.mark.parametrize(
+    "name, load, url",
+    [
+        ("LPIPS", lambda download: load_lpips(64, download), perceptual.ALEXNET),
+        ("FID", load_fid, perceptual.INCEPTION),
+    ],
+    ids=["lpips", "fid"],
+)
+def test_weights_that_cannot_be_had_are_named_with_their_place(name, load, url, download, hub):
+    with pytest.raises(MetricUnavailable) as error:
+        load(download)
+    assert str(error.value).startswith(f"{name}: ") and url in str(error.value) and str(hub) in str(error.value)
+    assert ("no route to host" in str(error.value)) == download
+
+
+def test_pictures_too_small_for_alexnet_are_refused():
+    with pytest.raises(MetricUnavailable, match="32 px are too small"):
+        load_lpips(32, download=False)
+
+
+def test_both_are_left_out_with_the_reason_printed(capsys):
+    assert load_both(64, download=False) == (None, None)
+    printed = capsys.readouterr().out
+    assert "left out, LPIPS: " in printed and "left out, FID: " in printed
+
+
+def test_lpips_runs_on_alexnet(hub):
+    from torchvision.models import alexnet
+
+    torch.manual_seed(0)
+    hub.mkdir(parents=True)
+    torch.save(alexnet().state_dict(), hub / perceptual.ALEXNET.rsplit("/", 1)[-1])
+    lpips = load_lpips(64, download=False)
+    rgb = torch.rand(3, 3, 64, 64)
+    assert lpips(rgb, rgb).tolist() == [0, 0, 0]
+    near, far = lpips((rgb + 0.02).clamp(max=1), rgb), lpips(1 - rgb, rgb)
+    assert near.shape == (3,) and (near > 0).all() and (far > near).all()
+    torch.testing.assert_close(lpips(rgb[1:2], 1 - rgb[1:2]), far[1:2], rtol=1e-3, atol=1e-6)

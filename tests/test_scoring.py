@@ -1,0 +1,150 @@
+"""Scoring folders of pictures, from Python and from the command line."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from pictures import photograph
+from PIL import Image
+
+from colorize_lib import color, scoring
+from colorize_lib.__main__ import main
+from colorize_lib.answers import paint_grey
+from colorize_lib.dataset import ColorizationDataset, LabLoader
+from colorize_lib.evaluation import evaluate
+from colorize_lib.images import resize
+from colorize_lib.scoring import NothingToScore, match_files
+
+KEYS = ["l1_ab", "psnr_rgb", "ssim_rgb", "ciede2000", "colorfulness", "colorfulness_truth"]
+KEYS += ["colorfulness_gap_per_image", "auc", "auc_rebalanced"]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    """Weights that are not at hand, whatever this machine has."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Twelve true photographs, and as many grey ones with a suffix and of another format and size."""
+    truths, predictions = tmp_path / "truths", tmp_path / "predictions"
+    for k in range(12):
+        picture = photograph(k, (60, 50))
+        place = "sub" if k > 8 else "."
+        for folder in (truths / place, predictions / place):
+            folder.mkdir(parents=True, exist_ok=True)
+        picture.save(truths / place / f"photo_{k}.jpg", quality=95)
+        picture.convert("L").convert("RGB").resize((80, 90)).save(predictions / place / f"photo_{k}_grey.png")
+    return predictions, truths
+
+
+def test_files_are_matched_by_their_names(tmp_path):
+    predictions, truths = tmp_path / "p", tmp_path / "t"
+    for folder, names in {
+        truths: ["a.jpg", "a_b.jpg", "c.png", "sub/a.jpg", "lone.png"],
+        predictions: ["a_fake.png", "a_b_fake.png", "c.webp", "sub/a_x_y.jpg", "d_fake.png"],
+    }.items():
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"")
+    pairs = match_files(predictions, truths)
+    matched = {(str(p.relative_to(predictions)), str(t.relative_to(truths))) for p, t in pairs.matched}
+    assert matched == {
+        ("a_fake.png", "a.jpg"),
+        ("a_b_fake.png", "a_b.jpg"),  # the longest name that fits
+        ("c.webp", "c.png"),
+        ("sub/a_x_y.jpg", "sub/a.jpg"),
+    }
+    assert pairs.lone_predictions == [predictions / "d_fake.png"] and pairs.lone_truths == [truths / "lone.png"]
+
+
+def test_the_command_writes_every_figure_with_its_interval(folders, tmp_path, capsys):
+    predictions, truths = folders
+    file = tmp_path / "scores.json"
+    assert main(["score", str(predictions), str(truths), "--size", "48", "--json", str(file)]) == 0
+    report = json.loads(file.read_text())
+    assert report["n"] == 12 and report["size"] == 48
+    for key in KEYS:
+        low, high = report[f"{key}_ci"]
+        assert low <= report[key] <= high, key
+    assert report["l1_ab_ci"][0] < report["l1_ab_ci"][1]
+    assert report["colorfulness"] == pytest.approx(0, abs=0.1) and report["colorfulness_truth"] > 10
+    assert not {"lpips", "fid"} & set(report)
+    printed = capsys.readouterr().out
+    assert "12 pictures at 48x48" in printed and f"{report['l1_ab']:.3f}" in printed
+    assert "left out, LPIPS" in printed and "left out, FID" in printed
+
+
+def test_a_folder_scores_as_the_same_pictures_do_in_memory(tmp_path):
+    pixels = np.stack([resize(photograph(seed, (64, 64)), 48) for seed in range(5)])
+    dl = LabLoader(ColorizationDataset(pixels), 2, train=False)
+
+    def olive(L: torch.Tensor) -> torch.Tensor:
+        return color.lab_to_rgb(L, torch.tensor([-0.1, 0.3])[None, :, None, None].expand(len(L), 2, 48, 48))
+
+    for folder in ("truths", "predictions"):
+        (tmp_path / folder).mkdir()
+    painted = [color.to_uint8(olive(batch["L"])).numpy() for batch in dl]
+    for k, (truth, picture) in enumerate(zip(pixels, np.concatenate(painted), strict=True)):
+        Image.fromarray(truth).save(tmp_path / "truths" / f"{k}.png")
+        Image.fromarray(picture).save(tmp_path / "predictions" / f"{k}.png")
+    scores, _ = scoring.score_folders(tmp_path / "predictions", tmp_path / "truths", 48)
+    expected = evaluate({"olive": olive, "grey": paint_grey}, dl)["olive"]
+    np.testing.assert_allclose(scores.totals, expected.totals, rtol=1e-4, atol=1e-3)
+
+
+def test_unmatched_and_unreadable_files_are_named_and_the_rest_is_scored(folders, tmp_path, capsys):
+    predictions, truths = folders
+    (predictions / "photo_0_grey.png").write_bytes(b"<html>")
+    photograph(1, (40, 40)).save(predictions / "stranger.png")
+    (predictions / "photo_1_grey.png").unlink()
+    assert main(["score", str(predictions), str(truths), "--size", "48", "--json", str(tmp_path / "s.json")]) == 0
+    told = capsys.readouterr().err
+    assert "1 without a truth" in told and "stranger.png" in told
+    assert "1 without a prediction" in told and "photo_1.jpg" in told
+    assert "skipped" in told and "photo_0_grey.png" in told
+    assert json.loads((tmp_path / "s.json").read_text())["n"] == 10
+
+
+def test_two_predictions_of_one_photograph_are_refused(folders):
+    predictions, truths = folders
+    photograph(1, (40, 40)).save(predictions / "photo_2_other.png")
+    with pytest.raises(NothingToScore, match="photo_2_grey.png and photo_2_other.png .* both belong to photo_2.jpg"):
+        match_files(predictions, truths)
+
+
+def test_two_truths_of_one_name_are_refused(folders):
+    predictions, truths = folders
+    photograph(1, (40, 40)).save(truths / "photo_2.png")
+    with pytest.raises(NothingToScore, match="photo_2.jpg and photo_2.png .* have the same name"):
+        match_files(predictions, truths)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda p, t: (p.parent / "nowhere", t), "nowhere does not exist"),
+        (lambda p, t: (t / "sub", p / "sub"), "no picture in .* has the name of one in"),
+    ],
+    ids=["no folder", "nothing matches"],
+)
+def test_what_cannot_be_scored_is_an_error_in_one_line(folders, change, message, capsys):
+    assert main(["score", *map(str, change(*folders))]) == 1
+    told = capsys.readouterr().err
+    assert re.search(message, told) and told.startswith("error: ") and told.count("\n") == 1
+
+
+def test_nothing_readable_is_an_error(folders, capsys):
+    predictions, truths = folders
+    for path in predictions.rglob("*.png"):
+        path.write_bytes(b"")
+    assert main(["score", str(predictions), str(truths), "--size", "48"]) == 1
+    assert "not one pair of pictures could be read" in capsys.readouterr().err
+
+
+def test_a_senseless_size_is_refused(folders, capsys):
+    assert main(["score", *map(str, folders), "--size", "4"]) == 1
+    assert "--size 4" in capsys.readouterr().err
