@@ -87,5 +87,5 @@ format: setup ## Mend style, and strip the notebooks
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/nbstripout --keep-id notebooks/*.ipynb
 
-clean: ## Delete outputs/PROFILE, checkpoints included
+clean: ## Delete outputs/PROFILE, with checkpoints and people's answers
 	rm -rf $(OUT)

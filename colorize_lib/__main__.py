@@ -45,13 +45,15 @@ def _score(options: argparse.Namespace) -> int:
         _, report = score_folders(options.predictions, options.truths, options.size, options.download, _tell)
     except (FileNotFoundError, NothingToScore) as error:
         return _fail(error)
-    print(f"{report['n']:,} pictures at {options.size}x{options.size}, mean [95 % interval over pictures]")
-    for name, figure in MEASURES.items():
+    print(f"{report['n']:,} pictures at {options.size}x{options.size}")
+    print(f"{'':27}{'mean':>9} {'95 % interval':>18} {'grey':>9} {'floor':>9}   better")
+    for name in (*MEASURES, "fid"):
         if name in report:
-            low, high = report[f"{name}_ci"]
-            print(f"  {name:27} {report[name]:8.3f} [{low:.3f}, {high:.3f}]   {figure.label}: better {figure.better}")
-    if "fid" in report:
-        print(f"  fid {report['fid']:.2f}, lower is better; the truths' two halves: {report['fid_floor']:.2f}")
+            interval = "[{:.3f}, {:.3f}]".format(*report[f"{name}_ci"]) if name != "fid" else ""
+            beside = [f"{report[of][name]:9.3f}" if name in report[of] else " " * 9 for of in ("grey", "floor")]
+            better = MEASURES[name].better if name != "fid" else "lower"
+            print(f"{name:27}{report[name]:9.3f} {interval:>18} {' '.join(beside)}   {better}")
+    print("grey: the same of pictures without colour; floor: one half of the true pictures against the other")
     if options.json:
         write_text(options.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
     return 0

@@ -1,10 +1,15 @@
-"""Answers that need no training of a network, to stand beside those that do."""
+"""Ways to colour, as functions of L: three that need no network, and those of trained generators."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from . import color
 from .dataset import LabLoader, to_lab
+from .gan import paint_batch
 
 THUMBNAIL = 16  # pixels of the lightness thumbnails by which pictures are compared
 
@@ -51,6 +56,11 @@ class NearestNeighbor:
         rows = torch.where(flip, mirror_row, row).cpu().numpy()
         _, ab = to_lab(self.dataset.rgb(rows).to(L.device), flip)
         return color.lab_to_rgb(L, ab)
+
+
+def of_generators(generators: dict[str, nn.Module], device: torch.device | str = "cpu") -> dict[str, Callable]:
+    """Generators by name as answers by name, each L (N,1,H,W) to sRGB (N,3,H,W) with that L, moved to the device."""
+    return {name: partial(paint_batch, net_G.to(device)) for name, net_G in generators.items()}
 
 
 def _thumbnails(L: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,9 @@
-"""What is measured: the name of each figure of merit for readers, which way is better, its formula in one line."""
+"""What is measured: for each figure of merit its name for readers, formula, range, better side and source.
+
+Pictures are compared as 8-bit sRGB; a*, b* and distances are in CIE L*a*b* units, ab distance is hypot of the
+differences in a* and b*. A figure is a mean over images unless its formula says "all pixels": then it is a mean over
+those pixels of all images together.
+"""
 
 from dataclasses import dataclass
 
@@ -9,31 +14,88 @@ MOST_DB = 100.0  # PSNR of equal pictures, which would be infinite
 
 @dataclass(frozen=True)
 class Measure:
-    """What a figure of merit is: its name for readers, which way is better, its formula."""
+    """What a figure of merit is."""
 
     label: str
-    better: str  # lower | higher | near 0 | as the truth
     formula: str
+    range: str
+    better: str  # lower | higher | near 0 | as the truth
+    source: str = ""
 
+
+_ZHANG = "Zhang et al. 2016, arXiv:1603.08511"
+_HASLER = "Hasler and Süsstrunk 2003"
+_DISTANCE = "ab distance, mean over all pixels"
 
 MEASURES = {
-    "l1_ab": Measure("L1", "lower", "mean |difference| over pixels and both of a*, b*, Lab units"),
-    "l2_ab": Measure("L2", "lower", "root of the mean squared difference over pixels and both of a*, b*, Lab units"),
-    "ciede2000": Measure("CIEDE2000", "lower", "mean colour difference over pixels, metrics.ciede2000"),
-    "psnr_rgb": Measure("PSNR, dB", "higher", f"of RGB; {MOST_DB:.0f} for equal pictures"),
-    "ssim_rgb": Measure("SSIM", "higher", "of RGB, 11x11 Gaussian window, Wang et al. 2004"),
-    "colorfulness": Measure("colourfulness", "as the truth", "Hasler and Süsstrunk 2003, signed; 0 is grey"),
-    "colorfulness_truth": Measure("truth's colourfulness", "as the truth", "the same of the true pictures"),
-    "colorfulness_gap": Measure("colourfulness gap, mean", "near 0", "colourfulness - truth's; errors cancel out"),
-    "colorfulness_gap_per_image": Measure("colourfulness gap, per image", "lower", "mean |colourfulness - truth's|"),
-    "auc": Measure("AUC, %", "higher", "area under the cumulative ab-error curve, 0 to 150, metrics.closeness"),
-    "auc_rebalanced": Measure("AUC rebalanced, %", "higher", "the same, pixels weighted by 1 / share of their ab bin"),
-    "intersection_a": Measure("a* intersection", "higher", "sum of min(share, truth's) over bins of 10, all images"),
-    "intersection_b": Measure("b* intersection", "higher", "the same of b*"),
-    "error_small_regions": Measure("error, small regions", "lower", "mean ab distance, regions of at most 1 % area"),
-    "error_large_regions": Measure("error, large regions", "lower", "mean ab distance, regions of at least 10 % area"),
-    "error_edges": Measure("error at edges", "lower", "mean ab distance within 1/64 side of a region's border"),
-    "spill": Measure("spill", "lower", "colour edges where lightness has none, regions.spill, Lab units a pixel"),
-    **{f"error_{hue}": Measure(f"error, {hue}", "lower", f"mean ab distance, truth {hue}") for hue in HUE_NAMES},
-    "lpips": Measure("LPIPS", "lower", "learned perceptual distance, AlexNet, arXiv:1801.03924"),
-}  # fmt: skip
+    "l1_ab": Measure("L1", "mean |difference| over pixels and both of a*, b*", "0 to about 200", "lower"),
+    "l2_ab": Measure("L2", "root of the mean squared difference over pixels and a*, b*", "0 to about 200", "lower"),
+    "ciede2000": Measure(
+        "CIEDE2000", "mean colour difference over pixels", "0 to about 120", "lower", "Sharma et al. 2005"
+    ),
+    "psnr_rgb": Measure("PSNR, dB", "10 log10(1 / mean squared RGB error)", f"0 to {MOST_DB:.0f}, equal", "higher"),
+    "ssim_rgb": Measure(
+        "SSIM", "structural similarity of RGB, 11x11 Gaussian window", "-1 to 1", "higher", "Wang et al. 2004"
+    ),
+    "colorfulness": Measure(
+        "colourfulness", "sigma + 0.3 mu of rg = R-G, yb = (R+G)/2-B", "0 to about 190", "as the truth", _HASLER
+    ),
+    "colorfulness_truth": Measure(
+        "truth's colourfulness", "the same of the true pictures", "0 to about 190", "as the truth", _HASLER
+    ),
+    "colorfulness_gap": Measure(
+        "colourfulness gap, mean", "colourfulness - truth's", "about -190 to 190", "near 0", _HASLER
+    ),
+    "colorfulness_gap_per_image": Measure(
+        "colourfulness gap, per image", "|colourfulness - truth's|", "0 to about 190", "lower", _HASLER
+    ),
+    "auc": Measure(
+        "AUC, %", "area under the share of pixels with ab distance up to t, t = 0 to 150", "0 to 100", "higher", _ZHANG
+    ),
+    "auc_rebalanced": Measure(
+        "AUC rebalanced, %", "all pixels, weighted by 1 / share of their true ab bin", "0 to 100", "higher", _ZHANG
+    ),
+    "intersection_a": Measure(
+        "a* intersection",
+        "sum of min(share, truth's) over bins of 10, all pixels",
+        "0 to 1",
+        "higher",
+        "Isola et al. 2017, arXiv:1611.07004",
+    ),
+    "intersection_b": Measure(
+        "b* intersection", "the same of b*", "0 to 1", "higher", "Isola et al. 2017, arXiv:1611.07004"
+    ),
+    "error_small_regions": Measure(
+        "error, small regions", f"{_DISTANCE} of regions of at most 1 % area", "0 to about 250", "lower", "this project"
+    ),
+    "error_large_regions": Measure(
+        "error, large regions",
+        f"{_DISTANCE} of regions of at least 10 % area",
+        "0 to about 250",
+        "lower",
+        "this project",
+    ),
+    "error_edges": Measure(
+        "error at edges",
+        f"{_DISTANCE} within 1/64 side of a region's border",
+        "0 to about 250",
+        "lower",
+        "this project",
+    ),
+    "spill": Measure(
+        "spill",
+        "all pixels of smooth lightness: max(0, chroma gradient - truth's)",
+        "0 to about 100",
+        "lower",
+        "this project, regions.spill",
+    ),
+    **{
+        f"error_{hue}": Measure(
+            f"error, {hue}", f"{_DISTANCE} whose truth is {hue}", "0 to about 250", "lower", "this project"
+        )
+        for hue in HUE_NAMES
+    },
+    "lpips": Measure(
+        "LPIPS", "distance of AlexNet features", "0 to about 1", "lower", "Zhang et al. 2018, arXiv:1801.03924"
+    ),
+}

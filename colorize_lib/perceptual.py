@@ -82,14 +82,14 @@ def load_both(size: int, download: bool, device: torch.device | str = "cpu") -> 
 def _load(name: str, url: str, download: bool, build: Callable) -> torch.nn.Module:
     """Build a metric whose weights are those of `url`, or say why not."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    place = str(file.parent).replace(str(Path.home()), "~")
     if not file.exists() and not download:
-        raise MetricUnavailable(f"{name}: {file} is not there; allow the download, or put the file of {url} there")
+        raise MetricUnavailable(f"{name}: {file.name} is not in {place}; allow the download of {url}")
     try:
         with warnings.catch_warnings():  # torchmetrics builds on calls that torchvision has renamed
             warnings.simplefilter("ignore", UserWarning)
             return build()
     except Exception as error:  # URLError, a wrong hash, or torch-fidelity is not installed
         raise MetricUnavailable(
-            f"{name}: the weights of {url} cannot be had ({type(error).__name__}: {error}). Put the file into "
-            f"{file.parent}."
+            f"{name}: the weights of {url} cannot be had ({type(error).__name__}: {error}). Put the file into {place}."
         ) from error

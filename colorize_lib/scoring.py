@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .comparison import estimates
-from .evaluation import Scorer, Scores
+from . import color
+from .answers import paint_grey
+from .comparison import estimates, real_floor
+from .evaluation import TRUTH_HALVES, Scorer, Scores
 from .images import UnusablePhoto, read_rgb, resize
 from .perceptual import load_both
 from .progress import Progress
@@ -80,7 +82,8 @@ def score_folders(
     download: fetch the weights of LPIPS and FID if they are not there. tell: takes messages about files without a
     partner and files that cannot be read.
     The report has `n`, `size`, each figure's mean, its 95 % bootstrap interval over images as `..._ci` [low, high],
-    and, where the weights are at hand, `fid` with `fid_floor`, which the truths' two halves have between them.
+    and `fid` where its weights are at hand; beside them `grey`, the same figures of the grey answer, and `floor`, what
+    the true pictures' two halves have between them in the figures that compare whole sets.
     Raises FileNotFoundError, or NothingToScore.
     """
     pairs = match_files(predictions, truths)
@@ -91,18 +94,21 @@ def score_folders(
         for batch in _batches(pairs.matched, size, tell, progress.update):
             used += [pair for pair, _, _ in batch]
             rgb_hat, rgb = (torch.stack(pictures) for pictures in list(zip(*batch, strict=True))[1:])
-            scorer.add(rgb, {"prediction": rgb_hat})
+            scorer.add(rgb, {"prediction": rgb_hat, "grey": paint_grey(color.normalize(color.rgb_to_lab(rgb))[0])})
     if not used:
         raise NothingToScore("not one pair of pictures could be read")
-    scores = scorer.scores()["prediction"]
+    scores = scorer.scores()
     report = {"n": len(used), "size": size}
-    for (_, figure), row in estimates({"prediction": scores}).iterrows():
+    table = estimates(scores)
+    for figure, row in table.xs("prediction").iterrows():
         report |= {figure: row.value, f"{figure}_ci": [row.low, row.high]}
+    report["grey"] = table.xs("grey").value.to_dict()
+    report["floor"] = real_floor(scores["grey"]).xs(TRUTH_HALVES).value.to_dict() if len(used) > 1 else {}
     if fid is not None and len(used) >= 4:
         painted, real = ([pair[side] for pair in used] for side in (0, 1))
         report["fid"] = fid(_pictures(real, size), _pictures(painted, size))
-        report["fid_floor"] = fid(_pictures(real[::2], size), _pictures(real[1::2], size))
-    return scores, report
+        report["floor"]["fid"] = fid(_pictures(real[::2], size), _pictures(real[1::2], size))
+    return scores["prediction"], report
 
 
 def _stem(path: str) -> str:

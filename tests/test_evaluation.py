@@ -42,7 +42,7 @@ def test_every_figure_has_a_name_a_direction_and_a_formula(pixels):
     found = judge(*(as_rgb(one) for one in pixels)).figures()
     assert set(found) <= set(MEASURES) and set(MEASURES) - set(found) <= {"lpips"}
     assert {measure.better for measure in MEASURES.values()} == {"lower", "higher", "near 0", "as the truth"}
-    assert all(measure.label and measure.formula for measure in MEASURES.values())
+    assert all(measure.label and measure.formula and measure.range for measure in MEASURES.values())
 
 
 def test_the_truth_scores_as_perfect(pixels):

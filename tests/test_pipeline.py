@@ -122,7 +122,7 @@ def test_the_evaluation_judges_every_generator_of_its_size(outputs):
         assert figures["l1_ab"]["low"] <= figures["l1_ab"]["value"] <= figures["l1_ab"]["high"]
         assert metrics["against_grey"][name]["l1_ab"]["verdict"] in ("better", "worse", "unresolved")
         assert "change" in metrics["domain_drop"][name]["psnr_rgb"]
-    assert metrics["dropout"]["generator"] == trained[0] and metrics["dropout"]["variety"] > 0
+    assert metrics["dropout"]["S4, CIFAR-10 (05)"]["variety"] > 0  # at 32 px the U-Net has no level left with dropout
     assert metrics["fooled"] is None and metrics["seeds"] == {} and metrics["fid"] == {}
     text = (outputs / "06_evaluation" / "06_evaluation.ipynb").read_text()
     assert "left out, LPIPS" in text and "no answers yet to the 54 pairs" in text

@@ -73,6 +73,9 @@ def test_the_command_writes_every_figure_with_its_interval(folders, tmp_path, ca
     assert report["l1_ab_ci"][0] < report["l1_ab_ci"][1]
     assert report["colorfulness"] == pytest.approx(0, abs=0.1) and report["colorfulness_truth"] > 10
     assert not {"lpips", "fid"} & set(report)
+    assert report["grey"]["l1_ab"] == pytest.approx(report["l1_ab"], rel=0.05)  # grey pictures, judged beside grey
+    assert report["grey"]["colorfulness_truth"] == report["colorfulness_truth"]
+    assert set(report["floor"]) == {"intersection_a", "intersection_b"} and 0 < report["floor"]["intersection_a"] <= 1
     printed = capsys.readouterr().out
     assert "12 pictures at 48x48" in printed and f"{report['l1_ab']:.3f}" in printed
     assert "left out, LPIPS" in printed and "left out, FID" in printed
