@@ -15,10 +15,64 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m colorize_lib", description="Colour photographs, and judge colours."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_colorize(commands)
     _add_score(commands)
     _add_human_test(commands)
     options = parser.parse_args(argv)
     return options.run(options)
+
+
+def _add_colorize(commands: argparse._SubParsersAction) -> None:
+    text = "colour photographs at their own resolution"
+    parser = commands.add_parser("colorize", help=text, description=f"{text.capitalize()}.")
+    parser.add_argument(
+        "inputs", type=Path, nargs="+", metavar="FILE_OR_FOLDER", help="photographs, or folders of them"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="a folder, or for one photograph a file; else a_color.jpg beside a.jpg"
+    )
+    parser.add_argument("--weights", help="file, folder or name such as photos/02; else the best that has been trained")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
+    parser.add_argument("--size", type=int, help="pixels a side that the network sees; that of its training by default")
+    parser.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="colourings of each, by dropout (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, help="of the samples: the same seed gives the same ones")
+    parser.add_argument("--saturation", type=float, default=1.0, help="factor on the colour (%(default)s)")
+    parser.add_argument("--compare", action="store_true", help="write grey and coloured side by side")
+    parser.add_argument("--force", action="store_true", help="overwrite results that are there")
+    parser.set_defaults(run=_colorize)
+
+
+def _colorize(options: argparse.Namespace) -> int:
+    from .batch import colorize_files, plan
+    from .colorizer import Colorizer
+
+    if options.samples < 1 or options.saturation < 0:
+        return _fail("--samples must be at least 1, and --saturation at least 0")
+    try:
+        pairs = plan(options.inputs, options.output)
+        colorizer = Colorizer.load(options.weights, options.device, options.size)
+    except (ValueError, RuntimeError) as error:  # CheckpointError and torch's error for a device are RuntimeErrors
+        return _fail(str(error).splitlines()[0])
+    if options.samples > 1 and not colorizer.has_dropout:
+        return _fail("these weights have no dropout and give one colouring only: leave --samples out")
+    try:
+        report = colorize_files(
+            colorizer,
+            pairs,
+            options.samples,
+            options.seed,
+            options.saturation,
+            options.compare,
+            options.force,
+            _tell,
+        )
+    except KeyboardInterrupt:
+        _tell("\nstopped; what is written is whole")
+        return 130
+    print(f"{len(report.written):,} written, {len(report.kept):,} kept, {len(report.failed):,} failed")
+    return 1 if report.failed else 0
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:

@@ -14,7 +14,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     If the block raises, or the process dies, `path` is as it was before. The content is on the disk before the rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial")  # short: the name may be as long as names can be
     try:
         yield partial
         with open(partial, "rb") as file:
