@@ -22,7 +22,7 @@ LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/*/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help setup run-all run human-test test lint format lock clean
+.PHONY: FORCE help setup run-all run human-test demo test lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,7 +42,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 lock: ## Resolve requirements.lock anew from pyproject.toml
-	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --upgrade --quiet \
+	$(UV) pip compile pyproject.toml --extra dev --extra demo --universal --generate-hashes --upgrade --quiet \
 	  --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 run-all: $(foreach nb,$(NOTEBOOKS),$(OUT)/$(nb)/$(nb).ipynb) ## Run all notebooks under PROFILE; finished ones are left alone
@@ -73,6 +73,9 @@ $(call executed,06_evaluation): $(call executed,04_resnet18_gan_finetune) $(call
 
 human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
 	$(PY) -m colorize_lib human-test $(OUT)/06_evaluation/human_test
+
+demo: setup ## Colour your own photographs on a page that this machine alone sees
+	$(PY) -m colorize_lib demo
 
 test: setup ## Run the tests
 	$(PY) -m pytest

@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     _add_colorize(commands)
     _add_score(commands)
     _add_human_test(commands)
+    _add_demo(commands)
     options = parser.parse_args(argv)
     return options.run(options)
 
@@ -140,6 +141,39 @@ def _human_test(options: argparse.Namespace) -> int:
     print(f"answers go to {server.pairs.answers}", flush=True)
     try:
         server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    text = "serve a page on this machine to colour photographs on (needs the optional packages `demo`)"
+    parser = commands.add_parser("demo", help=text, description=text)
+    parser.add_argument(
+        "--weights", metavar="W", help="a generator: a file, a folder, or PROFILE/NUMBER (default: the best there is)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=7860, help="of the page's address; 0 for any free one (%(default)s)"
+    )
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .checkpoint import CheckpointError
+    from .colorizer import Colorizer
+
+    try:
+        from .demo import HOST, serve
+    except ModuleNotFoundError as error:
+        return _fail(f"the package {error.name} is missing; `make setup` or pip install -e .[demo] brings it")
+    try:
+        serve(Colorizer.load(options.weights), options.port)
+    except CheckpointError as error:
+        return _fail(error)
+    except OSError as error:
+        return _fail(f"port {options.port} of {HOST} cannot be used ({error.strerror}); choose another with --port")
+    except OverflowError:
+        return _fail(f"--port {options.port}: give 0 to 65535")
     except KeyboardInterrupt:
         print()
     return 0
