@@ -231,7 +231,7 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
                 )
                 if not colorizer.has_dropout:
                     gr.Markdown(ONE_ONLY)
-                saturation = gr.Slider(0, 2, value=1, step=0.05, label="Saturation (0 is grey, 1 as the network paints)")
+                saturation = gr.Slider(0, 2, value=1, step=0.05, label="Saturation: 0 is grey, 1 as painted")
                 run = gr.Button("Colour", variant="primary", interactive=False)
             with gr.Column(scale=2, min_width=300):
                 shown = gr.Image(label="Photograph", visible=False, interactive=False, buttons=[])
@@ -239,7 +239,11 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
                     label="Before and after", visible=False, interactive=False, buttons=["fullscreen"]
                 )
                 choice = gr.Gallery(
-                    label="Colourings: choose one", columns=3, visible=False, allow_preview=False, interactive=False,
+                    label="Colourings: choose one",
+                    columns=3,
+                    visible=False,
+                    allow_preview=False,
+                    interactive=False,
                     buttons=[],
                 )
                 download = gr.DownloadButton("Download at full size", visible=False)
