@@ -27,7 +27,12 @@ FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".ti
 SAVING = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95, "method": 4},
-    "TIFF": {"compression": "tiff_deflate"},
+}  # TIFF stays uncompressed: with compression, Pillow (12.3) fails on the EXIF data of cameras
+# EXIF tags that hold of the coloured picture too; others are of how the pixels were stored, or of the orientation.
+KEPT_TAGS = {
+    *(ExifTags.Base[name] for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist")),
+    *(ExifTags.Base[name] for name in ("HostComputer", "Rating", "Copyright", "ExifOffset", "GPSInfo")),
+    *(ExifTags.Base[f"XP{name}"] for name in ("Title", "Comment", "Author", "Keywords", "Subject")),
 }
 STRIP_PIXELS = 200_000  # of the photograph, worked on at a time: bounds the memory, and fits into the cache
 
@@ -159,7 +164,8 @@ def _kept(source: Path) -> dict:
     with Image.open(io.BytesIO(source.read_bytes())) as image:
         try:
             exif = image.getexif()
-            exif.pop(ExifTags.Base.Orientation, None)
+            for tag in set(exif) - KEPT_TAGS:
+                del exif[tag]
             if len(exif):
                 kept["exif"] = exif.tobytes()
         except Exception:  # broken EXIF data of whatever kind: the colours are worth more

@@ -100,7 +100,11 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
 def _refuse(image: Image.Image) -> None:
     """Raise UnusablePhoto for an opened, not yet decoded image that is too large, or that Pillow decodes wrongly."""
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        raise UnusablePhoto(f"too large: {image.width}x{image.height}")
+        most = Image.MAX_IMAGE_PIXELS / 1e6
+        raise UnusablePhoto(
+            f"too large: {image.width}x{image.height}; more than {most:.0f} million pixels are refused, "
+            "for a small file may unpack to more than the memory holds"
+        )
     if image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
         tags = image.tag_v2  # 284: planar configuration, 258: bits per sample, 259: compression
         if tags.get(284) == 2 and np.max(tags.get(258, 8)) > 8 and tags.get(259, 1) == 1:

@@ -112,7 +112,8 @@ def _from_state(state: dict[str, torch.Tensor], path: Path) -> tuple[nn.Module, 
         state = {name.removeprefix("net_G."): tensor for name, tensor in state.items() if name.startswith("net_G.")}
     if "model.model.0.weight" in state:
         convolutions = sum(tensor.ndim == 4 for tensor in state.values())  # two for each level
-        config = GeneratorConfig("unet", TUTORIAL_SIZE, convolutions // 2, len(state["model.model.0.weight"]))
+        levels = max(5, convolutions // 2)  # of fewer, `_filled` says what is missing
+        config = GeneratorConfig("unet", max(TUTORIAL_SIZE, 2**levels), levels, len(state["model.model.0.weight"]))
     elif "layers.0.0.weight" in state:
         config = GeneratorConfig("resnet18_dynamic_unet", TUTORIAL_SIZE)
     else:

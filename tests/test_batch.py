@@ -1,0 +1,357 @@
+"""Many files coloured: what is written where, what becomes of bad files, and the command line."""
+
+import errno
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from notebook_tools import ROOT
+from pictures import photograph, save, save_photographs
+from PIL import ExifTags, Image
+from skimage.color import rgb2lab
+
+from colorize_lib import batch, colorizer
+from colorize_lib.__main__ import main
+from colorize_lib.batch import plan
+from colorize_lib.checkpoint import save_weights
+from colorize_lib.colorizer import Colorizer, read_photograph, save_picture
+from colorize_lib.models import GeneratorConfig, build_generator
+
+CONFIG = GeneratorConfig("unet", size=64, n_down=6, num_filters=4, init="kaiming")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "net_G.safetensors"
+    save_weights(build_generator(CONFIG), path, {"generator": vars(CONFIG)})
+    return path
+
+
+@pytest.fixture
+def colorize(weights, capsys):
+    """Run `colorize` with these arguments: (exit status, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = main(["colorize", *map(str, arguments), "--weights", str(weights), "--device", "cpu"])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+# --- the plan ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """A folder of pictures, with a hidden one, an earlier result, a text, and a folder named like a picture."""
+    for name in ("a.jpg", "b.PNG", "sub/a.jpg", "sub/deep/c.tif", ".hidden/d.jpg", "a_color.jpg", "notes.txt"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "tree" / "x.jpg").mkdir()
+    return tmp_path / "tree"
+
+
+def planned(pairs: list[tuple[Path, Path]], root: Path) -> dict[str, str]:
+    return {str(source.relative_to(root)): str(target.relative_to(root)) for source, target in pairs}
+
+
+def test_without_an_output_results_lie_beside_their_sources(tree):
+    assert planned(plan([tree], None), tree) == {
+        "a.jpg": "a_color.jpg",
+        "b.PNG": "b_color.PNG",
+        "sub/a.jpg": "sub/a_color.jpg",
+        "sub/deep/c.tif": "sub/deep/c_color.tif",
+    }
+
+
+def test_an_output_folder_repeats_the_tree(tree):
+    out = tree.parent / "out"
+    found = planned(plan([tree], out), tree.parent)
+    assert found == {f"tree/{name}": f"out/{name}" for name in ("a.jpg", "b.PNG", "sub/a.jpg", "sub/deep/c.tif")}
+
+
+def test_an_output_folder_within_the_input_is_not_coloured_again(tree):
+    assert "out/e.jpg" not in files(tree)
+    save(photograph(), tree / "out" / "e.jpg")
+    assert str(Path("out/e.jpg")) not in planned(plan([tree], tree / "out"), tree)
+    assert len(plan([tree], tree / "out")) == 4
+
+
+def test_one_file_goes_to_the_name_that_is_given_or_into_the_folder(tree):
+    assert plan([tree / "a.jpg"], tree / "new.png") == [(tree / "a.jpg", tree / "new.png")]
+    assert plan([tree / "a.jpg"], tree / "sub") == [(tree / "a.jpg", tree / "sub" / "a.jpg")]
+    assert plan([tree / "a.jpg"], tree / "new") == [(tree / "a.jpg", tree / "new" / "a.jpg")]
+    assert plan([tree / "notes.txt"], None) == [(tree / "notes.txt", tree / "notes_color.png")]  # told by its content
+
+
+def test_a_file_named_twice_is_coloured_once(tree):
+    assert len(plan([tree / "a.jpg", tree / "a.jpg"], None)) == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "reason"),
+    [
+        (["nothing.jpg"], None, "nothing.jpg does not exist"),
+        ([".hidden/../x.jpg"], None, "no picture in .*x.jpg"),
+        (["a.jpg"], "a.gif", "a.gif: pictures are saved as .jpg"),
+        (["a.jpg", "sub/a.jpg"], "out", "a.jpg and .*sub/a.jpg would both be written to .*out/a.jpg"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(tree, inputs, output, reason):
+    with pytest.raises(ValueError, match=reason):
+        plan([tree / name for name in inputs], output and tree / output)
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_coloured_as_python_would(colorize, weights, tmp_path):
+    names = save_photographs(tmp_path / "in", 3)
+    status, out, err = colorize(tmp_path / "in", "--output", tmp_path / "out")
+    assert status == 0 and out == "3 written, 0 kept, 0 failed\n", err
+    paint = Colorizer.load(weights, "cpu")
+    for name in names:
+        save_picture(paint(tmp_path / "in" / name), tmp_path / "python.jpg", tmp_path / "in" / name)
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "python.jpg").read_bytes()
+
+
+def test_options_reach_the_colorizer(colorize, weights, tmp_path):
+    path, paint = save(photograph(), tmp_path / "a.png"), Colorizer.load(weights, "cpu", size=128)
+    options = ["--size", 128, "--samples", 2, "--seed", 5, "--saturation", 0.5]
+    assert colorize(path, *options)[1] == "2 written, 0 kept, 0 failed\n"
+    for number, expected in enumerate(paint(path, samples=2, seed=5, saturation=0.5), start=1):
+        assert (np.asarray(Image.open(tmp_path / f"a_color-{number}.png")) == np.asarray(expected)).all()
+
+
+@pytest.mark.parametrize(("size", "both"), [((60, 50), (120, 50)), ((90, 50), (90, 100))])
+def test_compare_shows_grey_and_coloured_side_by_side(colorize, weights, tmp_path, size, both):
+    path = save(photograph(0, size), tmp_path / "a.png")
+    colorize(path, "--compare")
+    found = np.asarray(Image.open(tmp_path / "a_color.png")).astype(int)
+    assert found.shape[:2] == both[::-1]
+    grey, painted = found[: size[1], : size[0]], found[-size[1] :, -size[0] :]
+    assert np.ptp(grey, axis=2).max() == 0
+    assert (painted == np.asarray(Colorizer.load(weights, "cpu")(path))).all()
+
+
+def test_nothing_is_overwritten_without_force(colorize, tmp_path):
+    save_photographs(tmp_path, 2)
+    (tmp_path / "photo-00_color.jpg").write_bytes(b"mine")
+    status, out, err = colorize(tmp_path)
+    assert status == 0 and out == "1 written, 1 kept, 0 failed\n"
+    assert "kept: " in err and "photo-00_color.jpg exists (--force overwrites)" in err
+    assert (tmp_path / "photo-00_color.jpg").read_bytes() == b"mine"
+    assert colorize(tmp_path, "--force")[1] == "2 written, 0 kept, 0 failed\n"
+    assert read_photograph(tmp_path / "photo-00_color.jpg").size == (96, 80)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nothing.jpg"], "nothing.jpg does not exist"),
+        (["a.png", "--samples", "0"], "--samples must be at least 1"),
+        (["a.png", "--saturation", "-1"], "--saturation at least 0"),
+        (["a.png", "--size", "100"], "multiple of 64"),
+        (["a.png", "--device", "gpu"], "gpu"),
+        (["a.png", "--weights", "none.pt"], "weights file none.pt does not exist"),
+    ],
+)
+def test_bad_options_are_one_clear_line(weights, tmp_path, monkeypatch, capsys, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    save(photograph(), tmp_path / "a.png")
+    assert main(["colorize", "--weights", str(weights), *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and reason in err and err.count("\n") == 1 and not out
+    assert files(tmp_path) == {"a.png"}
+
+
+def test_several_colourings_need_dropout(tmp_path, capsys):
+    config = GeneratorConfig("unet", size=32, n_down=5, num_filters=4)  # its five levels have none
+    save_weights(build_generator(config), tmp_path / "w.safetensors", {"generator": vars(config)})
+    save(photograph(), tmp_path / "a.png")
+    arguments = ["colorize", str(tmp_path / "a.png"), "--weights", str(tmp_path / "w.safetensors"), "--samples", "2"]
+    assert main(arguments) == 1 and "no dropout" in capsys.readouterr().err
+
+
+# --- bad files -----------------------------------------------------------------------------------------------------
+
+
+def encoded(image: Image.Image, format: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def rotated() -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return encoded(photograph(), "JPEG", exif=exif)
+
+
+def sixteen_bit() -> bytes:
+    values = np.linspace(0, 65535, 96 * 80).reshape(80, 96).astype(np.uint16)
+    return encoded(Image.fromarray(values), "PNG")
+
+
+def palette_with_alpha() -> bytes:
+    image = photograph().quantize(16)
+    return encoded(image, "PNG", transparency=3)
+
+
+GOOD = {  # name, content, size of the result
+    "wrong extension": ("a.jpg", encoded(photograph(), "PNG"), (96, 80)),
+    "one pixel": ("a.png", encoded(photograph(0, (1, 1)), "PNG"), (1, 1)),
+    "a line": ("a.png", encoded(photograph(0, (1, 5000)), "PNG"), (1, 5000)),
+    "CMYK": ("a.jpg", encoded(photograph().convert("CMYK"), "JPEG"), (96, 80)),
+    "palette with alpha": ("a.png", palette_with_alpha(), (96, 80)),
+    "16-bit PNG": ("a.png", sixteen_bit(), (96, 80)),
+    "16-bit TIFF": ("a.tif", encoded(Image.open(io.BytesIO(sixteen_bit())), "TIFF"), (96, 80)),
+    "EXIF-rotated": ("a.jpg", rotated(), (80, 96)),
+    "non-ASCII name": ("Straße 東京 été.jpg", encoded(photograph(), "JPEG"), (96, 80)),
+    "name as long as names can be": ("n" * 245 + ".jpg", encoded(photograph(), "JPEG"), (96, 80)),
+}
+BAD = {  # name, content, reason
+    "empty": ("a.jpg", b"", "the file is empty"),
+    "truncated": ("a.jpg", encoded(photograph(), "JPEG")[:-400], "truncated"),
+    "HTML": ("a.jpg", b"<html><body>Not found</body></html>", "starts with b'<html>"),
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_odd_files_give_the_right_picture(colorize, tmp_path, case):
+    name, content, size = GOOD[case]
+    (tmp_path / name).write_bytes(content)
+    status, _, err = colorize(tmp_path / name, "--output", tmp_path / "out", "--saturation", 0.2)
+    assert status == 0, err
+    painted = read_photograph(tmp_path / "out" / name)
+    assert painted.size == size
+    before, after = (rgb2lab(np.asarray(p))[..., 0] for p in (read_photograph(tmp_path / name), painted))
+    assert abs(before - after).mean() < 2  # of 100
+
+
+def test_an_animation_gives_its_first_frame_as_a_png(colorize, tmp_path):
+    first, *others = (photograph(k, (60, 50)) for k in range(3))
+    (tmp_path / "a.gif").write_bytes(encoded(first, "GIF", save_all=True, append_images=others))
+    assert colorize(tmp_path / "a.gif", "--saturation", 0)[1] == "1 written, 0 kept, 0 failed\n"
+    with Image.open(tmp_path / "a_color.png") as painted:
+        assert painted.format == "PNG" and getattr(painted, "n_frames", 1) == 1
+        before, after = (rgb2lab(np.asarray(p.convert("RGB")))[..., 0] for p in (first, painted))
+    assert abs(before - after).mean() < 4  # of 100; a GIF has 256 colours
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_named_with_its_reason_and_the_rest_goes_on(colorize, tmp_path, case):
+    name, content, reason = BAD[case]
+    save(photograph(), tmp_path / "0.jpg")
+    save(photograph(), tmp_path / "z.jpg")
+    (tmp_path / name).write_bytes(content)
+    status, out, err = colorize(tmp_path, "--output", tmp_path / "out")
+    assert status == 1 and out == "2 written, 0 kept, 1 failed\n"
+    assert f"failed: {tmp_path / name}: " in err and reason in err
+    assert files(tmp_path / "out") == {"0.jpg", "z.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"), [(5000, "too large: 96x80; more than"), (1000, "too large: .*could be decompression bomb")]
+)
+def test_a_decompression_bomb_is_refused(colorize, tmp_path, monkeypatch, limit, reason):
+    save(photograph(), tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    status, _, err = colorize(tmp_path / "a.png")
+    assert status == 1 and re.search(reason, err) and files(tmp_path) == {"a.png"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_named(colorize, tmp_path):
+    save(photograph(), tmp_path / "a.png").chmod(0)
+    assert "unreadable: Permission denied" in colorize(tmp_path / "a.png")[2]
+
+
+def test_a_file_that_the_system_refuses_to_open_is_named(colorize, tmp_path, monkeypatch):
+    save_photographs(tmp_path, 2)
+    read_bytes = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "photo-00.jpg":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    status, out, err = colorize(tmp_path)
+    assert status == 1 and out == "1 written, 0 kept, 1 failed\n"
+    assert "photo-00.jpg: unreadable: Permission denied" in err
+
+
+def test_a_full_disk_fails_file_by_file_and_leaves_nothing_half_written(colorize, tmp_path, monkeypatch):
+    save_photographs(tmp_path / "in", 2)
+
+    def full(picture, path, **_):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    status, out, err = colorize(tmp_path / "in", "--output", tmp_path / "out")
+    assert status == 1 and out == "0 written, 0 kept, 2 failed\n"
+    assert err.count("No space left on device") == 2 and files(tmp_path / "out") == set()
+
+
+def test_an_output_that_is_a_file_where_a_folder_is_needed_fails_clearly(colorize, tmp_path):
+    save_photographs(tmp_path / "in", 1)
+    (tmp_path / "out").touch()
+    status, _, err = colorize(tmp_path / "in", "--output", tmp_path / "out")
+    assert status == 1 and "failed: " in err and "Traceback" not in err
+
+
+def test_large_pictures_are_worked_on_in_strips(monkeypatch, weights):
+    """The largest array of floats is that of a strip, whatever the size of the picture."""
+    sizes = []
+    rgb_to_lab = colorizer.color.rgb_to_lab
+    monkeypatch.setattr(colorizer.color, "rgb_to_lab", lambda rgb: sizes.append(rgb[0, 0].numel()) or rgb_to_lab(rgb))
+    Colorizer.load(weights, "cpu")(photograph(0, (2000, 1500)))
+    assert len(sizes) >= 15 and max(sizes) <= colorizer.STRIP_PIXELS
+
+
+def test_ctrl_c_leaves_whole_files_and_says_so(tmp_path, weights):
+    names = save_photographs(tmp_path / "in", 60, (1200, 1000))
+    command = [sys.executable, "-m", "colorize_lib", "colorize", tmp_path / "in", "--output", tmp_path / "out"]
+    process = subprocess.Popen(
+        [*command, "--weights", weights, "--device", "cpu"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and len(list(tmp_path.glob("out/*.jpg"))) < 3:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped; what is written is whole" in err and "Traceback" not in err
+    written = files(tmp_path / "out")
+    assert 3 <= len(written) < 60 and written <= set(names)  # no partial file either
+    for name in written:
+        assert read_photograph(tmp_path / "out" / name).size == (1200, 1000)
+
+
+@pytest.mark.parametrize("command", ["", "colorize", "score", "human-test", "demo"])
+def test_help_imports_nothing_heavy(command):
+    code = (
+        "import sys\nfrom colorize_lib.__main__ import main\n"
+        f"try:\n    main({[command, '--help'] if command else ['--help']})\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'fastai', 'matplotlib', 'gradio', 'pandas') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "usage: python -m colorize_lib" in out and out.splitlines()[-1] == "[]"
+
+
+def test_numbered_names():
+    assert batch.numbered(Path("folder/a.b.png"), 2) == Path("folder/a.b-2.png")
