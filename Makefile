@@ -65,11 +65,12 @@ $(OUT)/.settings: $(if $(SAME),,FORCE) | setup
 FORCE:
 
 # What a notebook reads of the ones before it: 01 comes first for its printed overview, 04 starts from 03's weights, 06
-# judges the weights of all.
+# judges the weights of all, 07 colours with the last.
 executed = $(OUT)/$(1)/$(1).ipynb
 $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining): | $(call executed,01_data_exploration)
 $(call executed,04_resnet18_gan_finetune): $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining)
 $(call executed,06_evaluation): $(call executed,04_resnet18_gan_finetune) $(call executed,05_cifar10_cgan)
+$(call executed,07_colorize_your_photos): $(call executed,04_resnet18_gan_finetune)
 
 human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
 	$(PY) -m colorize_lib human-test $(OUT)/06_evaluation/human_test

@@ -77,7 +77,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGB")
     if profile and image.mode in ("RGB", "CMYK"):
         image = _to_srgb(image, profile)
-    image = image.convert("RGB")
+    if image.mode != "RGB":  # else a copy, which of a large photograph is a lot
+        image = image.convert("RGB")
     if alpha is not None:
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=alpha)

@@ -1,15 +1,17 @@
 """Figures made of pictures. Every function draws what it is given and returns the figure; `plots.save` writes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
 from . import color
+
+SHOWN = 400  # pixels of the longer side of a photograph in a figure; larger ones only swell the notebook
 
 
 def photo_grid(photographs: np.ndarray, columns: int = 4) -> Figure:
@@ -73,6 +75,30 @@ def picture_rows(rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> Fig
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
         for axis, picture in zip(line, pictures, strict=False):
             axis.imshow(picture)
+    return figure
+
+
+def photograph_rows(columns: dict[str, Iterable[Image.Image]], width: float = 2.6) -> Figure:
+    """Photographs of any size: a column for each name, which stands above, and a row for each photograph.
+
+    columns: name -> as many pictures as the other names have. width: of a picture, in inches.
+    """
+    lines = list(zip(*columns.values(), strict=True))
+    heights = [width * line[0].height / line[0].width for line in lines]
+    figure, axes = plt.subplots(
+        len(lines),
+        len(columns),
+        figsize=(width * len(columns), sum(heights) + 0.3),
+        height_ratios=heights,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name, fontsize="medium")
+    for line, shown in zip(axes, lines, strict=True):
+        for axis, picture in zip(line, shown, strict=True):
+            axis.imshow(ImageOps.contain(picture, (SHOWN, SHOWN)))
+            axis.set_axis_off()
     return figure
 
 

@@ -10,6 +10,11 @@ LINES = "COLORIZE_LAB_PROGRESS"  # set to "lines" by the headless runner
 SECONDS_BETWEEN_LINES = 10  # what takes less than this prints nothing
 
 
+def is_headless() -> bool:
+    """True if notebooks are run by `notebooks/run.py`, with nobody watching."""
+    return os.environ.get(LINES) == "lines"
+
+
 class Progress:
     """Counts up to `total` steps of `label`; use as a context manager and call `update`.
 
@@ -19,7 +24,7 @@ class Progress:
     def __init__(self, total: int, label: str, start: int = 0, every_percent: int = 5):
         self.total, self.label, self.start, self.done = total, label, start, start
         self.every, self.next_line = every_percent, 0.0
-        live = os.environ.get(LINES) != "lines" and ("ipykernel" in sys.modules or sys.stderr.isatty())
+        live = not is_headless() and ("ipykernel" in sys.modules or sys.stderr.isatty())
         self.bar = tqdm(total=total, initial=start, desc=label, leave=False) if live else None
         self.began = self.last_line = time.monotonic()
 

@@ -5,9 +5,10 @@ A source is a function (folder, data_dir, seed) -> Listing; it lists files and f
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,7 @@ from filelock import FileLock
 from PIL import Image
 
 from .files import atomic_path
+from .progress import is_headless
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_DIR = ROOT / "data"
@@ -59,6 +61,22 @@ def package_photographs() -> dict[str, Path]:
         "motorcycle": in_skimage / "motorcycle_left.png",
         "rocket": in_skimage / "rocket.jpg",
     }
+
+
+def old_photographs() -> dict[str, Path]:
+    """Grey photographs that installed packages ship, by name: nobody knows their colours."""
+    in_skimage = Path(skimage.__file__).parent / "data"
+    return {"cameraman": in_skimage / "camera.png", "moon": in_skimage / "moon.png", "coins": in_skimage / "coins.png"}
+
+
+def upload_photographs(folder: Path) -> None:
+    """In a Colab notebook that somebody watches, ask for photographs to save in `folder`; elsewhere do nothing."""
+    if "google.colab" in sys.modules and not is_headless():
+        from google.colab import files
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with chdir(folder):
+            files.upload()
 
 
 def sample_split(seed: int) -> dict[str, str]:

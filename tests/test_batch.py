@@ -18,7 +18,7 @@ from pictures import photograph, save, save_photographs
 from PIL import ExifTags, Image
 from skimage.color import rgb2lab
 
-from colorize_lib import batch, colorizer
+from colorize_lib import batch, enlarging
 from colorize_lib.__main__ import main
 from colorize_lib.batch import plan
 from colorize_lib.checkpoint import save_weights
@@ -319,10 +319,10 @@ def test_an_output_that_is_a_file_where_a_folder_is_needed_fails_clearly(coloriz
 def test_large_pictures_are_worked_on_in_strips(monkeypatch, weights):
     """The largest array of floats is that of a strip, whatever the size of the picture."""
     sizes = []
-    rgb_to_lab = colorizer.color.rgb_to_lab
-    monkeypatch.setattr(colorizer.color, "rgb_to_lab", lambda rgb: sizes.append(rgb[0, 0].numel()) or rgb_to_lab(rgb))
+    rgb_to_lab = enlarging.color.rgb_to_lab
+    monkeypatch.setattr(enlarging.color, "rgb_to_lab", lambda rgb: sizes.append(rgb[0, 0].numel()) or rgb_to_lab(rgb))
     Colorizer.load(weights, "cpu")(photograph(0, (2000, 1500)))
-    assert len(sizes) >= 15 and max(sizes) <= colorizer.STRIP_PIXELS
+    assert len(sizes) >= 15 and max(sizes) <= enlarging.STRIP_PIXELS
 
 
 def test_ctrl_c_leaves_whole_files_and_says_so(tmp_path, weights):

@@ -12,10 +12,11 @@ from PIL import ExifTags, Image, ImageCms
 from skimage.color import lab2rgb, rgb2lab
 from torch import nn
 
-from colorize_lib import color, colorizer, regions
+from colorize_lib import color, colorizer, enlarging
 from colorize_lib.checkpoint import save_weights
-from colorize_lib.colorizer import Colorizer, enlarge, read_photograph, save_picture
+from colorize_lib.colorizer import Colorizer, read_photograph, save_picture
 from colorize_lib.dataset import to_lab
+from colorize_lib.enlarging import compare_enlarging, enlarge, enlarge_bilinear
 from colorize_lib.images import UnusablePhoto, resize
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.models.cifar import CifarConfig
@@ -222,7 +223,7 @@ def test_strips_do_not_show(net_G, monkeypatch):
     picture = photograph(1, (130, 170))
     whole = pixels(colorizer_of(net_G)(picture))
     for strip in (1, 1000):
-        monkeypatch.setattr(colorizer, "STRIP_PIXELS", strip)
+        monkeypatch.setattr(enlarging, "STRIP_PIXELS", strip)
         assert (pixels(colorizer_of(net_G)(picture)) == whole).all()
 
 
@@ -243,16 +244,9 @@ def test_the_guide_moves_borders_of_colour_to_borders_of_lightness():
     y, x = np.mgrid[:256, :256] - 128
     inside = (x**2 + y**2 < 80**2)[..., None]
     truth = np.where(inside, (240, 120, 110), (20, 70, 30)).astype(np.uint8)
-    picture = Image.fromarray(truth)
-    L, ab = to_lab(torch.from_numpy(resize(picture, 64).copy())[None])
-    lab = color.rgb_to_lab(torch.from_numpy(truth).permute(2, 0, 1)[None])
-    error, spilt = {}, {}
-    for guided in (False, True):
-        found = color.rgb_to_lab(torch.from_numpy(np.array(enlarge(picture, L, ab, guided))).permute(2, 0, 1)[None])
-        error[guided] = (found - lab)[:, 1:].abs().mean().item()
-        spilt[guided] = regions.spill(found, lab).mean().item()
-    assert error[True] < 0.7 * error[False]
-    assert spilt[True] < 0.7 * spilt[False]
+    table = compare_enlarging([Image.fromarray(truth)], 64, {"bilinear": enlarge_bilinear, "guided": enlarge})
+    assert (table.loc["guided"] < 0.7 * table.loc["bilinear"]).all()
+    assert (table > 0).all(axis=None)
 
 
 def test_where_the_small_copy_lacks_nothing_the_guide_changes_nothing():

@@ -79,7 +79,7 @@ def test_the_verdict_on_a_run_counts_its_collapsed_epochs():
     history = pd.DataFrame(
         {
             "kind": ["epoch", "iteration", "epoch", "epoch"],
-            "entropy_ratio": [0.9, None, 0.4, 0.8],
+            "entropy_ratio": [0.9, None, 0.3, 0.8],
             "spread_ratio": [0.1, None, 0.9, 0.6],
         }
     )

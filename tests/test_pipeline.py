@@ -9,17 +9,20 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from colorize_lib.checkpoint import load_generator
+from colorize_lib.colorizer import Colorizer
 from colorize_lib.human_test.pairs import PairList
 from colorize_lib.human_test.server import TestServer
+from colorize_lib.sources import old_photographs, package_photographs
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ["02_baseline_unet_cgan", "03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
-ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan", "06_evaluation"]
+ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan", "06_evaluation", "07_colorize_your_photos"]
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +75,9 @@ def test_every_notebook_leaves_its_record(outputs, name):
     for figure in figures:
         extremes = Image.open(figure).convert("L").getextrema()
         assert extremes[0] < 100 and extremes[1] > 200, f"{figure.name} is empty"
-    grey = json.loads((outputs / name / "metrics.json").read_text())["validation"]["grey"]
-    assert ("l1_ab" if name == "06_evaluation" else "val_L1") in grey
+    metrics = json.loads((outputs / name / "metrics.json").read_text())
+    if name != "07_colorize_your_photos":  # which compares nothing with grey
+        assert ("l1_ab" if name == "06_evaluation" else "val_L1") in metrics["validation"]["grey"]
     assert json.loads((outputs / name / "config.json").read_text())["profile"] == "test"
     assert json.loads((outputs / name / "env.json").read_text())["packages"]["torch"]
 
@@ -141,6 +145,21 @@ def test_the_evaluation_reads_answers_and_other_seeds(outputs, copy):
     assert seeds["seeds"] == 2 and seeds["least"] == pytest.approx(seeds["most"])  # the other run is a copy
 
 
+def test_the_notebook_the_command_and_python_colour_alike(outputs, copy):
+    folder = outputs / "07_colorize_your_photos"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["my_photos"] == {"coloured": 40, "failed": 0} and len(list(folder.glob("my_photos/*.png"))) == 40
+    assert set(metrics["errors"]) == set(package_photographs())
+    assert metrics["enlarging"]["guided"]["spill"] < metrics["enlarging"]["bilinear"]["spill"]
+    source, weights = old_photographs()["cameraman"], outputs / TRAINING[0] / "net_G.safetensors"
+    command = [sys.executable, "-m", "colorize_lib", "colorize", source, "--weights", "test/02", "--device", "cpu"]
+    subprocess.run([*command, "--output", copy / "command.png"], cwd=copy, env=variables(copy), check=True)
+    expected = np.asarray(Colorizer.load(weights, "cpu")(source))
+    assert np.ptp(expected, axis=2).max() > 0
+    for path in (copy / "command.png", folder / "colored" / "cameraman.png"):
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), expected)
+
+
 def test_only_what_changed_is_run_again(outputs, copy):
     assert to_run(copy) == []
     assert to_run(copy, "SET=batch_size=5") == ALL
@@ -150,7 +169,7 @@ def test_only_what_changed_is_run_again(outputs, copy):
     assert result.returncode != 0 and "did you mean 'epochs'?" in result.stderr
     assert to_run(copy) == []  # neither did a setting that was refused
     (copy / "notebooks" / "03_resnet18_l1_pretraining.ipynb").touch()
-    assert to_run(copy) == ["03_resnet18_l1_pretraining", "04_resnet18_gan_finetune", "06_evaluation"]
+    assert to_run(copy) == ["03_resnet18_l1_pretraining", "04_resnet18_gan_finetune", *ALL[-2:]]
     (copy / "notebooks" / "profiles" / "test.yaml").touch()
     assert to_run(copy) == ALL
 
