@@ -4,6 +4,7 @@ Needs the optional packages `demo` (gradio).
 """
 
 import os
+import signal
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -51,9 +52,18 @@ INTRODUCTION = """# Colour a photograph
 
 The photograph stays on this machine. Colour that it already has is ignored: the network sees its lightness alone."""
 ONE_ONLY = "This network has no dropout, so it gives one colouring of a photograph."
-CHOOSE = "Choose the colouring to compare and to download:"
 CSS = """
-.gradio-container { max-width: 1150px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1150px !important; margin: 0 auto !important; }
+.gradio-container { --block-info-text-color: var(--block-label-text-color); }
+/* labels above the pictures, and not on them */
+.picture label[data-testid="block-label"] { position: static; border: 0; }
+/* the photograph as large as the comparison that follows */
+.picture .image-container button, .picture .image-frame, .picture .image-frame img { width: 100%; }
+.picture .image-frame img { max-height: 500px; object-fit: contain; }
+/* all colourings, as small as a phone needs them, in a box that ends where they do */
+.picture .grid-wrap { min-height: 0; max-height: none; overflow: hidden; }
+.picture .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); grid-auto-rows: auto; padding-top: 0; }
+.picture .thumbnail-item { aspect-ratio: auto; }
 .refused p { color: #b3261e; font-weight: 600; }
 .dark .refused p { color: #ff9b91; }
 """
@@ -64,16 +74,22 @@ class Refused(Exception):
 
 
 def serve(colorizer: Colorizer, port: int = 7860) -> None:
-    """Serve the page until Ctrl-C or SIGTERM; port 0 takes any free one. Prints the address.
+    """Serve the page until Ctrl-C or SIGTERM, which end the process; port 0 takes any free one. Prints the address.
 
     What was uploaded and coloured lies in a temporary folder, which is deleted at the end.
     Raises OSError for a port that cannot be used.
     """
     with socket.create_server((HOST, port)) as listening:
         folder = TemporaryDirectory(prefix="colorize-demo-")
-        config = uvicorn.Config(build_app(colorizer, folder), log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            build_app(colorizer, folder),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=3,  # seconds
+        )
         print(f"open http://{HOST}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
-        uvicorn.Server(config).run(sockets=[listening])
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # like SIGTERM, Ctrl-C does not wait for a colouring under way
+        _Server(config).run(sockets=[listening])
 
 
 def build_app(colorizer: Colorizer, folder: TemporaryDirectory) -> FastAPI:
@@ -101,6 +117,15 @@ def build_app(colorizer: Colorizer, folder: TemporaryDirectory) -> FastAPI:
         theme=gr.themes.Default(font=FONTS, font_mono=["monospace"]),
         css=CSS,
     )
+
+
+class _Server(uvicorn.Server):
+    """A server that ends although pages are open: each keeps a connection, and uvicorn would wait for its end."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.close()
+        await super().shutdown(sockets)
 
 
 class _OnlyHere:
@@ -182,7 +207,7 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
         return {
             photograph: before,
             status: gr.Markdown(sentence, visible=bool(sentence)),
-            shown: gr.Image(before, visible=before is not None),
+            shown: gr.Image(before, visible=True),
             run: gr.Button(interactive=before is not None),
             results: [],
             comparison: gr.ImageSlider(None, visible=False),
@@ -224,24 +249,30 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                upload = gr.File(label=f"Photograph: {READ}, up to {LARGEST_MB} MB", file_types=UPLOADED, height=150)
+                upload = gr.File(label=f"{READ}, up to {LARGEST_MB} MB", file_types=UPLOADED, height=170)
                 status = gr.Markdown(visible=False, elem_classes="refused")
                 count = gr.Slider(
                     1, MOST_SAMPLES, value=1, step=1, label="Number of colourings", visible=colorizer.has_dropout
                 )
                 if not colorizer.has_dropout:
                     gr.Markdown(ONE_ONLY)
-                saturation = gr.Slider(0, 2, value=1, step=0.05, label="Saturation: 0 is grey, 1 as painted")
+                saturation = gr.Slider(0, 2, value=1, step=0.05, label="Saturation", info="0 is grey, 1 as painted")
                 run = gr.Button("Colour", variant="primary", interactive=False)
             with gr.Column(scale=2, min_width=300):
-                shown = gr.Image(label="Photograph", visible=False, interactive=False, buttons=[])
+                shown = gr.Image(label="Photograph", interactive=False, buttons=[], elem_classes="picture")
                 comparison = gr.ImageSlider(
-                    label="Before and after", visible=False, interactive=False, buttons=["fullscreen"]
+                    label="Before and after",
+                    visible=False,
+                    interactive=False,
+                    buttons=["fullscreen"],
+                    elem_classes="picture",
                 )
                 choice = gr.Gallery(
-                    label="Colourings: choose one",
+                    label="Choose the colouring to compare and to download",
                     columns=3,
+                    object_fit="contain",
                     visible=False,
+                    elem_classes="picture",
                     allow_preview=False,
                     interactive=False,
                     buttons=[],

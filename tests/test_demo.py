@@ -1,0 +1,406 @@
+"""The demo page: uploads, who may ask, the way from upload to download in a real browser, and its beginning and end."""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from notebook_tools import ROOT
+from pictures import grey_photograph, photograph, save
+from PIL import ExifTags, Image
+
+from colorize_lib.__main__ import main
+from colorize_lib.checkpoint import save_weights
+from colorize_lib.colorizer import Colorizer, save_picture
+from colorize_lib.models import GeneratorConfig, build_generator
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio"),
+    pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
+]
+SIX_LEVELS = GeneratorConfig("unet", size=64, n_down=6, num_filters=4, init="kaiming")  # one of them has dropout
+FIVE_LEVELS = GeneratorConfig("unet", size=32, n_down=5, num_filters=4, init="kaiming")  # none has
+
+
+def colorizer_of(config: GeneratorConfig) -> Colorizer:
+    torch.manual_seed(0)
+    return Colorizer(build_generator(config), config, "cpu")
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The module, imported here since gradio takes seconds. What it sets in the environment ends with these tests."""
+    pytest.importorskip("gradio", reason="the optional packages `demo` are not installed")
+    with patch.dict(os.environ):
+        from colorize_lib import demo
+
+        yield demo
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    return colorizer_of(SIX_LEVELS)
+
+
+@pytest.fixture(scope="module")
+def port(demo, colorizer):
+    """The page, served by a thread of this process so that tests can change its limits."""
+    import uvicorn
+
+    folder = TemporaryDirectory(prefix="colorize-test-")
+    config = uvicorn.Config(demo.build_app(colorizer, folder), log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+    assert not Path(folder.name).exists()
+
+
+# --- uploads -------------------------------------------------------------------------------------------------------
+
+
+def html(path: Path) -> None:
+    path.write_text("<html><title>404</title></html>")
+
+
+def truncated(path: Path) -> None:
+    photograph(0, (300, 200)).save(path, quality=95)
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def gif(path: Path) -> None:
+    photograph(0).save(path, format="GIF")
+
+
+def bomb(path: Path) -> None:
+    """Under test, more pixels than are allowed; above twice as many, Pillow itself refuses."""
+    Image.new("L", (1200, 1000)).save(path)
+
+
+def huge_bomb(path: Path) -> None:
+    Image.new("L", (1200, 2000)).save(path)
+
+
+def heavy(path: Path) -> None:
+    save(photograph(0), path)
+    with open(path, "ab") as file:
+        file.truncate(2**20 + 1)
+
+
+REFUSED = {
+    html: "This file is not a picture that can be read. JPEG, PNG, WebP and TIFF can.",
+    truncated: "This picture is damaged or incomplete, and cannot be read.",
+    gif: "This is a picture in the format GIF. JPEG, PNG, WebP and TIFF can be read.",
+    bomb: "This picture has more than 1 million pixels.",
+    huge_bomb: "This picture has more than 1 million pixels.",
+    heavy: "This file is larger than 1 MB.",
+}
+
+
+@pytest.fixture
+def low_limits(demo, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    monkeypatch.setattr(demo, "LARGEST_MB", 1)
+
+
+@pytest.mark.parametrize("make", REFUSED, ids=lambda make: make.__name__)
+def test_a_file_that_is_not_coloured_is_refused_in_a_plain_sentence(demo, low_limits, tmp_path, make):
+    make(tmp_path / "photo.jpg")
+    with pytest.raises(demo.Refused) as refused:
+        demo.read_upload(tmp_path / "photo.jpg")
+    assert str(refused.value) == REFUSED[make]
+
+
+@pytest.mark.parametrize("written, suffix", [("JPEG", ".jpg"), ("PNG", ".png"), ("WEBP", ".webp"), ("TIFF", ".tif")])
+def test_a_photograph_keeps_its_format_whatever_its_name(demo, tmp_path, written, suffix):
+    photograph(0, (60, 40)).save(tmp_path / "photo.jpeg", format=written)
+    picture, kept = demo.read_upload(tmp_path / "photo.jpeg")
+    assert (picture.size, picture.mode, kept) == ((60, 40), "RGB", suffix)
+
+
+# --- who may ask ---------------------------------------------------------------------------------------------------
+
+
+def ask(port: int, path: str = "/", method: str = "GET", **headers: str) -> http.client.HTTPResponse:
+    """The answer to a request with these headers; the connection is closed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+def test_the_browser_is_told_to_fetch_nothing_from_elsewhere(port):
+    for path in ("/", "/config", "/nothing"):
+        answer = ask(port, path)
+        sources = answer.headers["Content-Security-Policy"]
+        assert "default-src 'self'" in sources and "//" not in sources and "*" not in sources, path
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"Host": "localhost:{port}"}, 200),
+        ({"Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Host": "elsewhere.example"}, 403),
+        ({"Host": "127.0.0.1.elsewhere.example:{port}"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://elsewhere.example"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+    ids=str,
+)
+def test_it_answers_only_to_its_own_page(port, headers, status):
+    headers = {name: value.format(port=port) for name, value in headers.items()}
+    assert ask(port, **headers).status == status
+    if status == 403:
+        assert ask(port, "/gradio_api/upload", "POST", **headers).status == 403
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", str(ROOT / "pyproject.toml"), "pyproject.toml"])
+def test_no_file_but_those_of_the_page_is_served(port, path):
+    assert ask(port, f"/gradio_api/file={path}").status in (403, 404)
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Debian's Chromium, driven by playwright. The profile of the browser ends with the test."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, port):
+    """The page at the width of a phone; any request to elsewhere, and any error in the browser, fails the test."""
+    context = chromium.new_context(viewport={"width": 375, "height": 667})
+    asked, errors = [], []
+    context.on("request", lambda request: asked.append(request.url))
+    context.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{port}/")
+    yield page
+    context.close()
+    own = f"127.0.0.1:{port}"
+    elsewhere = [url for url in asked if not url.startswith(("data:", "blob:")) and urlsplit(url).netloc != own]
+    assert elsewhere == [] and errors == [] and len(asked) > 5
+
+
+def upload(page, path: Path) -> None:
+    page.locator("input[type=file]").set_input_files(path)
+
+
+def colour(page) -> None:
+    page.get_by_role("button", name="Colour", exact=True).click()
+    page.get_by_role("button", name="Download at full size").wait_for()
+
+
+def download(page, folder: Path) -> Path:
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download at full size").click()
+    path = folder / "downloaded" / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    return path
+
+
+def compared(page) -> list[str]:
+    """The addresses of the two pictures in the slider, once both are drawn."""
+    pictures = page.get_by_test_id("imageslider-image")
+    drawn = "images => images.length == 2 && images.every(image => image.naturalWidth)"
+    for _ in range(200):
+        if pictures.evaluate_all(drawn):
+            return [picture.get_attribute("src") for picture in pictures.all()]
+        page.wait_for_timeout(50)
+    raise AssertionError("the slider never showed two pictures: " + page.locator("body").inner_text())
+
+
+def test_from_upload_to_download_in_a_browser(page, demo, colorizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "PREVIEW", 120)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "Acme", 6
+    source = save(photograph(1, (301, 200)), tmp_path / "a photo.jpg", quality=95, exif=exif)
+
+    upload(page, source)
+    page.get_by_label("number input for Number of colourings").fill("3")
+    page.get_by_label("number input for Saturation").fill("1.5")
+    page.get_by_label("number input for Saturation").blur()
+    torch.manual_seed(7)
+    colour(page)
+    first = compared(page)
+    choices = page.get_by_role("button", name="Thumbnail")
+    assert choices.count() == 3
+    choices.nth(1).click()
+    second = choices.nth(1).locator("img").get_attribute("src")
+    page.locator(f'[data-testid=imageslider-image][src="{second}"]').wait_for()
+    assert compared(page) == [first[0], second] and second != first[1]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than a phone"
+    last = choices.nth(2).bounding_box()
+    assert last["x"] + last["width"] <= 375, "cut off"
+    got = download(page, tmp_path)
+
+    painted = colorizer(source, samples=3, seed=7, saturation=1.5)
+    assert np.abs(np.asarray(painted[0]).astype(int) - painted[1]).mean() > 1
+    save_picture(painted[1], tmp_path / "expected.jpg", source)
+    assert got.name == "a photo_coloured-2.jpg"
+    with Image.open(got) as image, Image.open(tmp_path / "expected.jpg") as expected:
+        assert image.size == (200, 301) and image.getexif() == expected.getexif()
+        assert image.getexif()[ExifTags.Base.Make] == "Acme"
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_one_colouring_is_the_librarys_and_another_photograph_clears_it(page, colorizer, tmp_path):
+    source = save(grey_photograph(2, (90, 131)), tmp_path / "grey.png")
+    upload(page, source)
+    colour(page)
+    compared(page)
+    assert page.get_by_role("button", name="Thumbnail").count() == 0
+    got = download(page, tmp_path)
+    assert got.name == "grey_coloured.png"
+    np.testing.assert_array_equal(Image.open(got), colorizer(source))
+    assert np.ptp(np.asarray(colorizer(source)).astype(int), axis=2).mean() > 5  # it is no grey picture
+
+    page.get_by_label("Clear").click()
+    page.get_by_role("button", name="Download at full size").wait_for(state="hidden")
+    assert page.get_by_test_id("imageslider-image").count() == 0
+    assert page.get_by_role("button", name="Colour", exact=True).is_disabled()
+
+
+def test_bad_uploads_show_their_sentence(page, low_limits, tmp_path):
+    for make, sentence in REFUSED.items():
+        make(tmp_path / f"{make.__name__}.jpg")
+        upload(page, tmp_path / f"{make.__name__}.jpg")
+        page.get_by_text(sentence, exact=True).wait_for()
+        assert page.get_by_role("button", name="Colour", exact=True).is_disabled()
+        page.get_by_label("Clear").click()
+        page.get_by_text(sentence, exact=True).wait_for(state="hidden")
+    upload(page, save(photograph(0), tmp_path / "good.jpg"))
+    colour(page)
+
+
+def test_a_file_above_the_limit_is_not_even_uploaded(page, demo, tmp_path):
+    with open(tmp_path / "vast.jpg", "wb") as file:
+        file.truncate(demo.LARGEST_MB * 2**20 + 1)
+    upload(page, tmp_path / "vast.jpg")
+    page.get_by_text(f"exceed the maximum allowed size of {demo.LARGEST_MB}").wait_for()
+
+
+def test_a_file_of_another_kind_is_not_even_uploaded(page, tmp_path):
+    upload(page, save(photograph(0), tmp_path / "photo.gif"))
+    page.get_by_text("Only .jpg, .jpeg, .png, .webp, .tif, .tiff allowed").wait_for()
+
+
+def test_the_server_takes_no_more_than_the_limit_either(demo, colorizer, low_limits, tmp_path):
+    """Whoever sends it without the page."""
+    from starlette.testclient import TestClient
+
+    with patch.dict(os.environ):  # another folder for uploads
+        app = demo.build_app(colorizer, TemporaryDirectory(dir=tmp_path))
+        with TestClient(app, "http://localhost") as client:
+            for size, status in {2**20: 200, 2**20 + 1: 413}.items():
+                answer = client.post("/gradio_api/upload", files={"files": ("a.jpg", bytes(size))})
+                assert answer.status_code == status
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_without_dropout_offers_one_colouring(demo, tmp_path):
+    page = demo.build_page(colorizer_of(FIVE_LEVELS), tmp_path)
+    parts = [part["props"] for part in page.get_config_file()["components"]]
+    assert [part["visible"] for part in parts if part.get("label") == "Number of colourings"] == [False]
+    assert demo.ONE_ONLY in [part.get("value") for part in parts]
+
+
+# --- beginning and end ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weights(colorizer, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "net_G.safetensors"
+    save_weights(colorizer.net_G, path, {"generator": vars(SIX_LEVELS)})
+    return path
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "TERM"])
+def test_the_command_listens_here_alone_and_leaves_nothing_at_its_end(demo, chromium, weights, tmp_path, end):
+    """It ends at once and quietly, although a page is open and a photograph is being coloured."""
+    source = save(photograph(0, (3000, 2000)), tmp_path / "photo.jpg")
+    (tmp_path / "temporary").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "colorize_lib", "demo", "--weights", str(weights), "--port", "0"],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    page = chromium.new_page()
+    try:
+        address = process.stdout.readline().split()[1]
+        sockets = psutil.Process(process.pid).net_connections("inet")
+        listening = [tuple(one.laddr) for one in sockets if one.status == psutil.CONN_LISTEN]
+        assert listening == [("127.0.0.1", urlsplit(address).port)]
+        page.goto(address)
+        upload(page, source)
+        page.get_by_label("number input for Number of colourings").fill("6")
+        page.get_by_label("number input for Number of colourings").blur()
+        page.get_by_role("button", name="Colour", exact=True).click()
+        page.get_by_text("processing").first.wait_for()
+        assert list((tmp_path / "temporary").rglob("photo.jpg"))
+        process.send_signal(end)
+        _, told = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        page.close()
+    assert process.returncode == -end and told == ""
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_the_command_names_a_port_that_is_taken(demo, weights, port, capsys):
+    assert main(["demo", "--weights", str(weights), "--port", str(port)]) == 1
+    assert f"port {port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
+
+
+def test_the_command_refuses_a_port_that_is_none(demo, weights, capsys):
+    assert main(["demo", "--weights", str(weights), "--port", "70000"]) == 1
+    assert "--port 70000: give 0 to 65535" in capsys.readouterr().err
+
+
+def test_the_command_names_weights_that_are_not_there(demo, tmp_path, capsys):
+    assert main(["demo", "--weights", str(tmp_path / "net_G.safetensors")]) == 1
+    assert "net_G.safetensors does not exist" in capsys.readouterr().err
+
+
+def test_the_command_without_gradio_says_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "colorize_lib.demo", raising=False)
+    monkeypatch.setitem(sys.modules, "gradio", None)  # as if it were not installed
+    assert main(["demo"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: the package gradio is missing") and "pip install -e .[demo]" in told
