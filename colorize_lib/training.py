@@ -89,9 +89,10 @@ def pretrain_generator(
     config: LoopConfig | None = None,
     showcase: torch.Tensor | None = None,
     accelerator: Accelerator | None = None,
+    score: Callable[[nn.Module, LabLoader], dict[str, float]] = validate,
 ) -> pd.DataFrame:
     """Train a generator on L1 alone (Adam, `lr`); everything else as in `train_model`."""
-    return train_model(RegressionModel(net_G, lr, accelerator), train_dl, val_dl, epochs, run, config, showcase)
+    return train_model(RegressionModel(net_G, lr, accelerator), train_dl, val_dl, epochs, run, config, showcase, score)
 
 
 class _Training:

@@ -16,10 +16,12 @@ from torchvision.models import resnet18
 
 from colorize_lib.gan import MainModel
 from colorize_lib.losses import GANLoss
-from colorize_lib.models import GeneratorConfig, build_generator, resnet_unet
+from colorize_lib.models import GeneratorConfig, build_generator, encoder, fitting_config
+from colorize_lib.models.encoder import WeightsUnavailable, choose_encoder_weights, load_encoder
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
-from colorize_lib.models.resnet_unet import WeightsUnavailable, build_res_unet, choose_encoder_weights
+from colorize_lib.models.resnet_fast import ResnetFast, build_resnet_fast
+from colorize_lib.models.resnet_unet import build_res_unet
 from colorize_lib.models.unet import Unet
 
 TUTORIAL_KEYS = json.loads((Path(__file__).parent / "tutorial_state_dict_keys.json").read_text())
@@ -210,7 +212,7 @@ def weights_server(encoder_state, tmp_path, monkeypatch):
         return torch.hub.load_state_dict_from_url(url, progress=progress, check_hash=check_hash)
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(resnet_unet, "IMAGENET_WEIGHTS", SimpleNamespace(url=url, get_state_dict=get_state_dict))
+    monkeypatch.setattr(encoder, "IMAGENET_WEIGHTS", SimpleNamespace(url=url, get_state_dict=get_state_dict))
     yield served
     server.shutdown()
     server.server_close()
@@ -254,3 +256,44 @@ def test_if_available_says_why_it_falls_back(weights_server, capsys):
     assert choose_encoder_weights("if-available") is None
     said = capsys.readouterr().out
     assert "No ImageNet weights" in said and "404" in said and "from random weights" in said
+
+
+# --- the light ResNet18 generator ------------------------------------------------------------------------------------
+
+
+def test_the_light_generator_keeps_the_size_and_has_14_million_parameters():
+    net = build_generator(GeneratorConfig("resnet18_fast", 64))
+    assert 13e6 < count(net) < 14.5e6
+    assert all(module.training for module in net.modules())
+    for H, W in ((64, 64), (96, 32)):
+        assert net(torch.zeros(2, 1, H, W)).shape == (2, 2, H, W)
+
+
+def test_its_encoder_has_the_weights_and_sees_grey_as_three_channels_would(encoder_state, tmp_path):
+    state = {name: tensor.abs() if "var" in name else tensor for name, tensor in encoder_state.items()}
+    torch.save(state, tmp_path / "resnet18.pth")
+    net = build_resnet_fast(tmp_path / "resnet18.pth")
+    for name in ("layer2", "layer3", "layer4"):
+        for key, tensor in getattr(net, name).state_dict().items():
+            assert torch.equal(tensor, state[f"{name}.{key}"]), f"{name}.{key}"
+    net, whole = net.double().eval(), load_encoder(tmp_path / "resnet18.pth").double().eval()
+    L = torch.randn(1, 1, 64, 64).double()
+    expected = whole.layer1(whole.maxpool(whole.relu(whole.bn1(whole.conv1(L.expand(1, 3, 64, 64))))))
+    assert (net.layer1(net.stem(L)) - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("stop", [2, 4, 8])
+def test_its_decoder_stops_where_it_is_told_and_uses_every_part(stop):
+    net = ResnetFast(encoder.sum_first_convolution(load_encoder(None)), stop=stop)
+    sizes = []
+    net.head.register_forward_hook(lambda _, inputs, __: sizes.append(inputs[0].shape[-1]))
+    net(torch.randn(2, 1, 64, 64)).square().mean().backward()
+    assert sizes == [64 // stop]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "n_down"), [("unet", 64, 6), ("unet", 96, 5), ("unet", 512, 8), ("resnet18_fast", 96, 8)]
+)
+def test_a_unet_gets_as_many_levels_as_its_size_halves(architecture, size, n_down):
+    assert fitting_config(architecture, size) == GeneratorConfig(architecture, size, n_down)

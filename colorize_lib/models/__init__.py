@@ -8,14 +8,14 @@ from .cifar import CifarConfig, CifarDiscriminator, CifarGenerator
 from .init import init_weights
 from .unet import Unet
 
-ARCHITECTURES = ("unet", "resnet18_dynamic_unet")
+ARCHITECTURES = ("unet", "resnet18_dynamic_unet", "resnet18_fast")
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
     """Which generator, and its size. Stored with saved weights, so that the network can be built again."""
 
-    architecture: str = "unet"  # unet | resnet18_dynamic_unet
+    architecture: str = "unet"  # unet | resnet18_dynamic_unet | resnet18_fast
     size: int = 256  # height and width of the images, in pixels
     n_down: int = 8  # unet: halvings; 2**n_down must divide `size`
     num_filters: int = 64  # unet: channels of the first level
@@ -28,6 +28,14 @@ class GeneratorConfig:
             raise ValueError(f"size {self.size} does not halve {self.n_down} times: use n_down <= log2(size)")
 
 
+def fitting_config(architecture: str, size: int) -> GeneratorConfig:
+    """The configuration of an architecture for pictures of this size; a U-Net has as many levels as halve it (<= 8)."""
+    if architecture != "unet":
+        return GeneratorConfig(architecture, size)
+    halvings = (size & -size).bit_length() - 1
+    return GeneratorConfig(architecture, size, min(halvings, 8))
+
+
 def generator_config(values: dict) -> GeneratorConfig | CifarConfig:
     """The configuration that saved weights carry, as a dataclass. Raises TypeError or ValueError for one unknown."""
     return CifarConfig(**values) if values.get("architecture") == "cifar" else GeneratorConfig(**values)
@@ -36,12 +44,16 @@ def generator_config(values: dict) -> GeneratorConfig | CifarConfig:
 def build_generator(config: GeneratorConfig | CifarConfig, encoder_weights: str | None = None) -> nn.Module:
     """Build a generator, L (N,1,size,size) to ab (N,2,size,size) or RGB (N,3,size,size), with fresh weights.
 
-    encoder_weights: of the ResNet18 encoder, as in `resnet_unet.build_res_unet`; the others have none.
+    encoder_weights: of the ResNet18 encoder, as in `encoder.load_encoder`; the others have none.
     """
     if isinstance(config, CifarConfig):
         return init_weights(CifarGenerator(config))
     if config.architecture == "unet":
         return init_weights(Unet(1, 2, config.n_down, config.num_filters), config.init)
+    if config.architecture == "resnet18_fast":
+        from .resnet_fast import build_resnet_fast  # torchvision.models takes seconds to import
+
+        return build_resnet_fast(encoder_weights)
     from .resnet_unet import build_res_unet  # fastai takes seconds to import and only this network needs it
 
     return build_res_unet(1, 2, config.size, encoder_weights)
