@@ -1,0 +1,263 @@
+"""Ours beside the reference recipe, in one run on one machine: the data path, training, memory. `make bench`.
+
+python benchmarks/bench.py [--photos DIR] [--size 64] [--batch-size 16] [--device auto] [--json FILE]
+
+Both take turns, `--rounds` times; a row has the medians in images per second, the ratio of the medians, and the range
+of the ratios over rounds. Without --photos the photographs are the crops of the source `sample`, as JPEG files.
+"""
+
+import argparse
+import gc
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from reference import ReferenceGan, ReferenceRegression, reference_loader, timed
+
+from colorize_lib.dataset import LabLoader, make_dataloaders
+from colorize_lib.files import write_text
+from colorize_lib.gan import GanConfig, MainModel, RegressionModel, TrainableModel
+from colorize_lib.models import build_generator, fitting_config
+from colorize_lib.models.init import init_weights
+from colorize_lib.models.patchgan import PatchDiscriminator
+from colorize_lib.photos import PhotoConfig, PhotoSet, find_photographs
+from colorize_lib.run import environment, make_accelerator, seed_everything
+from colorize_lib.sources import DATA_DIR, list_images, sample
+
+IMAGES = 320  # photographs of the data path
+LATER = 5  # later epochs that are timed together, as one is over in a moment
+TRAININGS = {  # what is trained: the reference's generator, ours, and whether with a GAN
+    "S1: U-Net, GAN": ("unet", "unet", True),
+    "S3: ResNet18 DynamicUnet, L1": ("resnet18_dynamic_unet", "resnet18_dynamic_unet", False),
+    "S3: ResNet18 DynamicUnet, GAN": ("resnet18_dynamic_unet", "resnet18_dynamic_unet", True),
+    "S3's L1 stage by the light generator": ("resnet18_dynamic_unet", "resnet18_fast", False),
+    "S3's GAN stage by the light generator": ("resnet18_dynamic_unet", "resnet18_fast", True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--photos", type=Path, help="a folder of photographs")
+    parser.add_argument("--size", type=int, default=64, help="pixels a side (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the reference's loader (%(default)s)")
+    parser.add_argument("--device", default="auto", help="auto | cpu")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--iterations", type=int, default=6, help="of training in each round (%(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    options = parser.parse_args()
+    accelerator = make_accelerator(options.device)
+    with tempfile.TemporaryDirectory() as folder:
+        photos = options.photos or _sample_as_jpeg(Path(folder) / "photographs")
+        paths = [photos / path for path in list_images(photos)][:IMAGES]
+        linked = _linked(paths, Path(folder) / "chosen")
+        rows = data_path(linked, Path(folder), options, accelerator) + training(
+            linked, Path(folder), options, accelerator
+        )
+        table = pd.DataFrame(rows)
+        memory = pd.DataFrame(memory_use(linked, options))
+    print(f"\nimages per second at {options.size} px, batch {options.batch_size}, {accelerator.device}, "
+          f"{accelerator.mixed_precision} precision, {options.workers} workers for the reference")  # fmt: skip
+    print(table.to_string(index=False, float_format="{:.3g}".format))
+    print("\npeak memory of an epoch of the data path, GB, Python and packages included")
+    print(memory.to_string(index=False, float_format="{:.3f}".format))
+    if options.json:
+        record = {"environment": environment(), "size": options.size, "batch_size": options.batch_size}
+        record |= {"device": str(accelerator.device), "workers": options.workers}
+        record |= {"speed": table.to_dict("records"), "memory": memory.to_dict("records")}
+        write_text(options.json, json.dumps(record, indent=1) + "\n")
+
+
+# --- the data path -------------------------------------------------------------------------------------------------
+
+
+def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelerator: Accelerator) -> list[dict]:
+    """Photograph to batch on the device: the first epoch, in which ours checks and caches every file, and later
+    ones. Per core: images per second of CPU time, workers included."""
+    paths = [folder / path for path in list_images(folder)]
+
+    def reference() -> None:
+        for batch in reference_loader(paths, options.size, options.batch_size, options.workers, train=False):
+            batch["L"].to(accelerator.device), batch["ab"].to(accelerator.device)
+
+    found: dict[str, list[tuple[float, float]]] = {"reference": [], "first": [], "later": []}
+    for number in range(options.rounds):
+        found["reference"].append(_cost(reference, len(paths)))
+        loaders: list[LabLoader] = []
+
+        def first(number: int = number, loaders: list[LabLoader] = loaders) -> None:
+            photos = _found(folder, scratch / f"data-{number}")
+            loaders += _loaders(photos, options, accelerator, scratch / f"data-{number}")
+            _epoch(loaders)
+
+        def later(loaders: list[LabLoader] = loaders) -> None:
+            for _ in range(LATER):
+                _epoch(loaders)
+
+        found["first"].append(_cost(first, len(paths)))
+        found["later"].append(_cost(later, LATER * len(paths)))
+    rows = []
+    for label, key in (("data path, first epoch", "first"), ("data path, later epochs", "later")):
+        for k, per in ((0, ""), (1, ", per core")):
+            rows.append(_row(label + per, [pair[k] for pair in found["reference"]], [pair[k] for pair in found[key]]))
+    return rows
+
+
+def _found(folder: Path, data_dir: Path) -> PhotoSet:
+    return find_photographs(PhotoConfig(source="folder", folder=str(folder), n_images=0, min_side=1), data_dir)
+
+
+def _loaders(
+    photos: PhotoSet, options: argparse.Namespace, accelerator: Accelerator, data_dir: Path
+) -> list[LabLoader]:
+    return list(make_dataloaders(photos, options.size, options.batch_size, 0, accelerator.device, data_dir=data_dir))
+
+
+def _epoch(loaders: list[LabLoader]) -> None:
+    for loader in loaders:
+        for _ in loader:
+            pass
+
+
+def _cost(work: Callable[[], None], images: int) -> tuple[float, float]:
+    """Images per second, and per second of CPU time of this process and its children."""
+    gc.collect()
+    cpu, begin = _cpu_seconds(), time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return images / (time.perf_counter() - begin), images / (_cpu_seconds() - cpu)
+
+
+def _cpu_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+# --- training ------------------------------------------------------------------------------------------------------
+
+
+def training(folder: Path, scratch: Path, options: argparse.Namespace, accelerator: Accelerator) -> list[dict]:
+    """End to end, photograph to updated weights: images per second after the first epoch has filled the cache."""
+    paths = [folder / path for path in list_images(folder)]
+    train_dl = _loaders(_found(folder, scratch / "data-0"), options, accelerator, scratch / "data-0")[0]
+    n_down_D = 3 if options.size >= 256 else 1
+    rows = []
+    for label, (theirs, ours, gan) in TRAININGS.items():
+        seed_everything(0)
+        nets = [_generator(name, options.size) for name in (theirs, ours)]
+        if gan:
+            reference = ReferenceGan(nets[0], accelerator.device, n_down_D)
+            net_D = init_weights(PatchDiscriminator(input_c=3, n_down=n_down_D))
+            model: TrainableModel = MainModel(nets[1], GanConfig(n_down_D=n_down_D), accelerator, net_D)
+        else:
+            reference = ReferenceRegression(nets[0], accelerator.device)
+            model = RegressionModel(nets[1], accelerator=accelerator)
+        for network in model.networks.values():
+            network.train()
+        nets[0].train()
+        loader = reference_loader(paths, options.size, options.batch_size, options.workers)
+        steps = {"reference": _reference_steps(reference, loader), "ours": _our_steps(model, train_dl)}
+        speed: dict[str, list[float]] = {"reference": [], "ours": []}
+        for one in steps.values():
+            timed(one, 2, accelerator.device)  # warm up
+        for _ in range(options.rounds):
+            for name, one in steps.items():
+                seconds = timed(one, options.iterations, accelerator.device)
+                speed[name].append(options.iterations * options.batch_size / seconds)
+        rows.append(_row(label, speed["reference"], speed["ours"]))
+        print(f"{label}: {rows[-1]['ratio']:.2f}", flush=True)
+        del steps, reference, model, nets
+    return rows
+
+
+def _generator(name: str, size: int) -> torch.nn.Module:
+    return build_generator(fitting_config(name, size))
+
+
+def _reference_steps(reference: ReferenceGan | ReferenceRegression, loader: torch.utils.data.DataLoader) -> Iterator:
+    while True:
+        for batch in loader:
+            yield reference.step(batch)
+
+
+def _our_steps(model: TrainableModel, train_dl: LabLoader) -> Iterator:
+    epoch = 0
+    while True:
+        train_dl.set_epoch(epoch)
+        for batch in train_dl:
+            model.setup_input(batch)
+            model.step()
+            yield model.losses()
+        epoch += 1
+
+
+def _row(label: str, reference: list[float], ours: list[float]) -> dict[str, float | str]:
+    ratios = [b / a for a, b in zip(reference, ours, strict=True)]
+    row = {"what": label, "reference": median(reference), "ours": median(ours)}
+    return row | {"ratio": median(ours) / median(reference), "from": min(ratios), "to": max(ratios)}
+
+
+# --- memory --------------------------------------------------------------------------------------------------------
+
+
+def memory_use(folder: Path, options: argparse.Namespace) -> list[dict]:
+    """Peak resident set of one epoch, each in a process of its own; ours with a quarter of the photographs too."""
+    rows = []
+    for name, share in (("reference", 1.0), ("ours", 1.0), ("ours", 0.25)):
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            peak = process.apply(_peak, (name, folder, share, options))
+        rows.append({"data path": name, "photographs": int(share * len(list_images(folder))), "peak memory, GB": peak})
+    return rows
+
+
+def _peak(name: str, folder: Path, share: float, options: argparse.Namespace) -> float:
+    paths = [folder / path for path in list_images(folder)]
+    paths = paths[: int(share * len(paths))]
+    with tempfile.TemporaryDirectory() as scratch:
+        if name == "reference":
+            for _ in reference_loader(paths, options.size, options.batch_size, 0, train=False):
+                pass
+        else:
+            chosen = _linked(paths, Path(scratch) / "chosen")
+            photos = _found(chosen, Path(scratch) / "data")
+            _epoch(_loaders(photos, options, Accelerator(cpu=True), Path(scratch) / "data"))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+# --- photographs ---------------------------------------------------------------------------------------------------
+
+
+def _linked(paths: list[Path], folder: Path) -> Path:
+    """A folder with links to these files alone."""
+    folder.mkdir(parents=True)
+    for k, path in enumerate(paths):
+        (folder / f"{k:05d}{path.suffix}").symlink_to(path.resolve())
+    return folder
+
+
+def _sample_as_jpeg(folder: Path) -> Path:
+    """The crops of `sample` as JPEG files of 400 x 300 or so, like those of data sets."""
+    folder.mkdir(parents=True)
+    listing = sample("", DATA_DIR, 0)
+    for k in np.linspace(0, len(listing.paths) - 1, IMAGES).astype(int):
+        with Image.open(listing.root / listing.paths[k]) as image:
+            image.convert("RGB").resize((400, 300)).save(folder / f"{k:05d}.jpg", quality=90)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
