@@ -22,7 +22,7 @@ LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/*/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help setup run-all run human-test demo test lint format lock clean
+.PHONY: FORCE help setup run-all run human-test demo bench test lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ human-test: setup ## Ask people which picture is the fake; serves the page of PR
 
 demo: setup ## Colour your own photographs on a page that this machine alone sees
 	$(PY) -m colorize_lib demo
+
+bench: setup ## Time ours beside the recipe that others use, on PHOTOS or package photographs
+	$(PY) benchmarks/bench.py $(if $(PHOTOS),--photos '$(PHOTOS)') --json outputs/published/benchmarks.json
 
 test: setup ## Run the tests
 	$(PY) -m pytest

@@ -1,6 +1,6 @@
 """Ours beside the reference recipe, in one run on one machine: the data path, training, memory. `make bench`.
 
-python benchmarks/bench.py [--photos DIR] [--size 64] [--batch-size 16] [--device auto] [--json FILE]
+python benchmarks/bench.py [--photos DIR] [--size 64] [--data-size 256] [--batch-size 16] [--device auto] [--json FILE]
 
 Both take turns, `--rounds` times; a row has the medians in images per second, the ratio of the medians, and the range
 of the ratios over rounds. Without --photos the photographs are the crops of the source `sample`, as JPEG files.
@@ -12,10 +12,9 @@ import json
 import multiprocessing
 import os
 import resource
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from memory import peak_memory
 from PIL import Image
 from reference import ReferenceGan, ReferenceRegression, reference_loader, timed
 
@@ -50,7 +50,8 @@ TRAININGS = {  # what is trained: the reference's generator, ours, and whether w
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--photos", type=Path, help="a folder of photographs")
-    parser.add_argument("--size", type=int, default=64, help="pixels a side (%(default)s)")
+    parser.add_argument("--size", type=int, default=64, help="pixels a side in training (%(default)s)")
+    parser.add_argument("--data-size", type=int, default=256, help="pixels a side of the data path (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the reference's loader (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto | cpu")
@@ -63,19 +64,19 @@ def main() -> None:
         photos = options.photos or _sample_as_jpeg(Path(folder) / "photographs")
         paths = [photos / path for path in list_images(photos)][:IMAGES]
         linked = _linked(paths, Path(folder) / "chosen")
-        rows = data_path(linked, Path(folder), options, accelerator) + training(
-            linked, Path(folder), options, accelerator
-        )
+        rows = data_path(linked, Path(folder), options, accelerator)
+        rows += training(linked, Path(folder), options, accelerator)
         table = pd.DataFrame(rows)
         memory = pd.DataFrame(memory_use(linked, options))
-    print(f"\nimages per second at {options.size} px, batch {options.batch_size}, {accelerator.device}, "
-          f"{accelerator.mixed_precision} precision, {options.workers} workers for the reference")  # fmt: skip
+    print(f"\nimages per second on {accelerator.device}, batches of {options.batch_size}, {options.workers} workers;")
+    print(f"the data path at {options.data_size} px, training at {options.size} px;")
+    print(f"mixed precision: none in the reference, {accelerator.mixed_precision} in ours")
     print(table.to_string(index=False, float_format="{:.3g}".format))
     print("\npeak memory of an epoch of the data path, GB, Python and packages included")
     print(memory.to_string(index=False, float_format="{:.3f}".format))
     if options.json:
         record = {"environment": environment(), "size": options.size, "batch_size": options.batch_size}
-        record |= {"device": str(accelerator.device), "workers": options.workers}
+        record |= {"data_size": options.data_size, "device": str(accelerator.device), "workers": options.workers}
         record |= {"speed": table.to_dict("records"), "memory": memory.to_dict("records")}
         write_text(options.json, json.dumps(record, indent=1) + "\n")
 
@@ -86,10 +87,10 @@ def main() -> None:
 def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelerator: Accelerator) -> list[dict]:
     """Photograph to batch on the device: the first epoch, in which ours checks and caches every file, and later
     ones. Per core: images per second of CPU time, workers included."""
-    paths = [folder / path for path in list_images(folder)]
+    paths, size = [folder / path for path in list_images(folder)], options.data_size
 
     def reference() -> None:
-        for batch in reference_loader(paths, options.size, options.batch_size, options.workers, train=False):
+        for batch in reference_loader(paths, size, options.batch_size, options.workers, train=False):
             batch["L"].to(accelerator.device), batch["ab"].to(accelerator.device)
 
     found: dict[str, list[tuple[float, float]]] = {"reference": [], "first": [], "later": []}
@@ -99,7 +100,7 @@ def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelera
 
         def first(number: int = number, loaders: list[LabLoader] = loaders) -> None:
             photos = _found(folder, scratch / f"data-{number}")
-            loaders += _loaders(photos, options, accelerator, scratch / f"data-{number}")
+            loaders += _loaders(photos, size, options.batch_size, accelerator, scratch / f"data-{number}")
             _epoch(loaders)
 
         def later(loaders: list[LabLoader] = loaders) -> None:
@@ -120,12 +121,12 @@ def _found(folder: Path, data_dir: Path) -> PhotoSet:
 
 
 def _loaders(
-    photos: PhotoSet, options: argparse.Namespace, accelerator: Accelerator, data_dir: Path
-) -> list[LabLoader]:
-    return list(make_dataloaders(photos, options.size, options.batch_size, 0, accelerator.device, data_dir=data_dir))
+    photos: PhotoSet, size: int, batch_size: int, accelerator: Accelerator, data_dir: Path
+) -> tuple[LabLoader, LabLoader]:
+    return make_dataloaders(photos, size, batch_size, 0, accelerator.device, data_dir=data_dir)
 
 
-def _epoch(loaders: list[LabLoader]) -> None:
+def _epoch(loaders: Sequence[LabLoader]) -> None:
     for loader in loaders:
         for _ in loader:
             pass
@@ -152,7 +153,8 @@ def _cpu_seconds() -> float:
 def training(folder: Path, scratch: Path, options: argparse.Namespace, accelerator: Accelerator) -> list[dict]:
     """End to end, photograph to updated weights: images per second after the first epoch has filled the cache."""
     paths = [folder / path for path in list_images(folder)]
-    train_dl = _loaders(_found(folder, scratch / "data-0"), options, accelerator, scratch / "data-0")[0]
+    train_photos, data_dir = _found(folder, scratch / "data-0"), scratch / "data-0"
+    train_dl = _loaders(train_photos, options.size, options.batch_size, accelerator, data_dir)[0]
     n_down_D = 3 if options.size >= 256 else 1
     rows = []
     for label, (theirs, ours, gan) in TRAININGS.items():
@@ -228,14 +230,14 @@ def _peak(name: str, folder: Path, share: float, options: argparse.Namespace) ->
     paths = paths[: int(share * len(paths))]
     with tempfile.TemporaryDirectory() as scratch:
         if name == "reference":
-            for _ in reference_loader(paths, options.size, options.batch_size, 0, train=False):
+            for _ in reference_loader(paths, options.data_size, options.batch_size, 0, train=False):
                 pass
         else:
             chosen = _linked(paths, Path(scratch) / "chosen")
             photos = _found(chosen, Path(scratch) / "data")
-            _epoch(_loaders(photos, options, Accelerator(cpu=True), Path(scratch) / "data"))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+            data_dir = Path(scratch) / "data"
+            _epoch(_loaders(photos, options.data_size, options.batch_size, Accelerator(cpu=True), data_dir))
+    return peak_memory()
 
 
 # --- photographs ---------------------------------------------------------------------------------------------------

@@ -9,13 +9,12 @@ memory is the largest resident set of the whole process, Python and its packages
 import argparse
 import json
 import multiprocessing
-import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pandas as pd
+from memory import peak_memory
 from PIL import Image
 
 
@@ -73,12 +72,6 @@ def make(path: Path, megapixels: float) -> tuple[int, int]:
     size = (height * 4 // 3, height)
     Image.open(package_photographs()["china"]).resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
     return size
-
-
-def peak_memory() -> float:
-    """The largest resident set of this process so far, in GB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 if __name__ == "__main__":
