@@ -126,6 +126,10 @@ def test_batch_norm_over_one_process_is_batch_norm():
     torch.testing.assert_close(ours.eval()(x), torchs.eval()(x))
 
 
+def test_the_library_leaves_gpus_alone_until_networks_are_built(records):
+    assert not records[0]["fastai was imported before"]
+
+
 def test_on_gpus_batch_norm_is_torchs_own(records):
     assert records[0]["norm on a GPU"] == "SyncBatchNorm"
 
