@@ -86,15 +86,14 @@ def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR) -> PhotoSet
     Raises ValueError if no photograph is left, or if more than 20 % of the files examined are unusable;
     FileNotFoundError if a folder or a manifest is missing.
     """
-    manifests = data_dir / "manifests"
-    manifests.mkdir(parents=True, exist_ok=True)
-    with FileLock(manifests / f"{config.source}.lock"):
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(data_dir / f"{config.source}.lock"):
         listing = SOURCES[config.source](config.folder, data_dir, config.seed)
         if config.manifest:
             path = from_root(config.manifest)
         else:
             key, newest = _key(config, listing)
-            path = manifests / f"{config.source}-{key}.csv"
+            path = data_dir / "manifests" / f"{config.source}-{key}.csv"
             if not path.exists() or path.stat().st_mtime_ns < newest:
                 _write_manifest(config, listing, path, newest)
     photos = PhotoSet(listing.root, read_manifest(path), path)
