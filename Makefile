@@ -3,6 +3,7 @@ PROFILE ?= sample
 PHOTOS  ?=
 SET     ?=
 NB      ?=
+LAUNCH  ?=
 PYTHON  ?= python3
 
 VENV := .venv
@@ -12,7 +13,11 @@ UV   := $(VENV)/bin/uv
 export UV_HTTP_TIMEOUT ?= 600
 
 SETTINGS := $(if $(PHOTOS),--set 'folder=$(PHOTOS)') $(foreach pair,$(SET),--set '$(pair)')
-RUN      := $(PY) notebooks/run.py --profile $(PROFILE) $(SETTINGS)
+RUN      := notebooks/run.py --profile $(PROFILE) $(SETTINGS)
+# The notebooks that train can run in several processes.
+TRAINING := 02% 03% 04% 05%
+LAUNCHER := $(if $(LAUNCH),-m accelerate.commands.launch $(LAUNCH))
+launcher  = $(PY) $(if $(filter $(TRAINING),$(1)),$(LAUNCHER))
 
 NOTEBOOKS := $(notdir $(basename $(sort $(wildcard notebooks/0*.ipynb))))
 OUT       := outputs/$(PROFILE)
@@ -29,6 +34,7 @@ help: ## Show this list
 	@echo
 	@echo "  PROFILE=sample (default) | test | photos | colab | paper   PHOTOS=DIR: your photographs"
 	@echo "  SET=\"key=value ...\": override parameters of the notebooks"
+	@echo "  LAUNCH=\"--multi_gpu --num_processes 4\": train on several GPUs (options of accelerate launch)"
 
 setup: $(VENV)/.installed ## Create .venv with the locked packages (does nothing the second time)
 
@@ -49,17 +55,17 @@ run-all: $(foreach nb,$(NOTEBOOKS),$(OUT)/$(nb)/$(nb).ipynb) ## Run all notebook
 
 run: setup ## Run one notebook: make run NB=02
 	@test -n "$(NB)" || { echo "say which notebook: make run NB=02"; exit 1; }
-	$(RUN) $(NB)
+	$(call launcher,$(NB)) $(RUN) $(NB)
 
 define notebook_rule
 $(OUT)/$(1)/$(1).ipynb: notebooks/$(1).ipynb notebooks/profiles/$(PROFILE).yaml notebooks/run.py $(LIBRARY) \
     $(OUT)/.settings | setup
-	@$$(RUN) $(1)
+	@$$(call launcher,$(1)) $$(RUN) $(1)
 endef
 $(foreach nb,$(NOTEBOOKS),$(eval $(call notebook_rule,$(nb))))
 
 $(OUT)/.settings: $(if $(SAME),,FORCE) | setup
-	@$(RUN) --check
+	@$(PY) $(RUN) --check
 	@mkdir -p $(OUT) && echo "$(SETTINGS)" > $@
 
 FORCE:

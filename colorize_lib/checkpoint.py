@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from . import processes
 from .files import atomic_path
 from .models import GeneratorConfig, build_generator, generator_config
 from .models.cifar import CifarConfig
@@ -131,7 +132,12 @@ def set_rng_state(state: dict) -> None:
 
 
 def save_weights(net: nn.Module, path: Path, config: dict) -> None:
-    """Write a network's weights as safetensors, with `config` (JSON) in the metadata under the key `config`."""
+    """Write a network's weights as safetensors, with `config` (JSON) in the metadata under the key `config`.
+
+    In a run of several processes the first one writes.
+    """
+    if not processes.is_main():
+        return
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     with atomic_path(path) as partial:
         # One key only: safetensors writes several in random order, and equal weights should be equal files.

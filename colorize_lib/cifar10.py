@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
+from . import processes
 from .dataset import ImagesOnDevice, LabLoader, cached_photographs
 from .photos import PhotoConfig, find_photographs
 from .sources import DATA_DIR, DataUnavailable, from_root
@@ -63,7 +64,9 @@ def find_images(
     else:
         train, test = (read_npz(from_root(source) / f"{split}.npz") for split in ("train", "test"))
     train, test = train.draw(n_train, seed), test.draw(n_test, seed)
-    print(f"{len(train.images):,} training and {len(test.images):,} test images of {len(train.classes)} classes")
+    processes.say(
+        f"{len(train.images):,} training and {len(test.images):,} test images of {len(train.classes)} classes"
+    )
     return train, test
 
 

@@ -135,8 +135,8 @@ class LabLoader:
     Training batches are shuffled and flipped; both are functions of (seed, epoch, batch) alone, so that a run resumed
     in the middle of an epoch sees exactly the batches that it would have seen. `set_epoch` chooses the epoch and the
     batch to start at. A photograph is a few kB of a memory map and a batch one copy, so no worker processes are needed.
-    In a run of several processes each takes its share of every batch. A last, smaller training batch is dropped:
-    BatchNorm needs batches of one kind.
+    `share` deals every batch out to the processes of a run. A last, smaller training batch is dropped: BatchNorm needs
+    batches of one kind.
     """
 
     def __init__(
@@ -164,6 +164,17 @@ class LabLoader:
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """The next iteration is over epoch `epoch`, beginning at batch `start`; the ones after it begin at 0."""
         self.epoch, self.start = epoch, start
+
+    def share(self, process_index: int, num_processes: int) -> "LabLoader":
+        """A loader of every num_processes-th picture of the same batches, from the process_index-th on.
+
+        Raises ValueError if a batch has fewer pictures than there are processes.
+        """
+        if self.batch_size < num_processes:
+            raise ValueError(f"a batch of {self.batch_size} cannot be shared by {num_processes} processes")
+        return LabLoader(
+            self.dataset, self.batch_size, self.train, self.seed, self.device, process_index, num_processes
+        )
 
     def in_order(self) -> "LabLoader":
         """A loader of every photograph of the same dataset once, in order and unflipped: for counting and measuring."""
@@ -200,8 +211,6 @@ def make_dataloaders(
     batch_size: int = 16,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    process_index: int = 0,
-    num_processes: int = 1,
     data_dir: Path = DATA_DIR,
 ) -> tuple[LabLoader, LabLoader]:
     """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs."""
@@ -210,8 +219,7 @@ def make_dataloaders(
 
     def loader(name: str) -> LabLoader:
         dataset = ColorizationDataset(photographs, np.flatnonzero(split == name))
-        train = name == "train"
-        return LabLoader(dataset, batch_size, train, seed, device, process_index, num_processes)
+        return LabLoader(dataset, batch_size, name == "train", seed, device)
 
     return loader("train"), loader("val")
 

@@ -9,10 +9,11 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from . import color
+from . import color, processes
 from .losses import GANLoss, cosine_distance, repeated_colors
 from .models.init import init_weights
 from .models.patchgan import PatchDiscriminator
+from .models.shared_norm import share_batch_norm
 from .models.unet import Unet
 
 
@@ -37,6 +38,8 @@ class TrainableModel(nn.Module):
     """What `training` needs of a model: networks, optimisers, one step, and the losses of that step.
 
     A step is `setup_input(batch)`, then `step()`; then `losses()` has the step's losses in the order of `loss_names`.
+    In a run of several processes the batch is this process's share of one, and all processes take the same step; see
+    `processes`.
     """
 
     network_names: tuple[str, ...]
@@ -47,6 +50,17 @@ class TrainableModel(nn.Module):
         super().__init__()
         self.accelerator = accelerator or Accelerator(cpu=True)
         self.net_G_ema: AveragedModel | None = None
+
+    def prepare(self, net: nn.Module) -> nn.Module:
+        """The network on the device, in the accelerator's precision, with BatchNorm over all processes."""
+        net = share_batch_norm(net, self.accelerator.device)
+        # "Evaluation" leaves out DistributedDataParallel and nothing else; `backward` does its work.
+        return self.accelerator.prepare_model(net, evaluation_mode=True)
+
+    def backward(self, loss: torch.Tensor, net: nn.Module) -> None:
+        """Leave in `net` the gradients of the loss of the whole batch; `loss` is that of this process's share."""
+        self.accelerator.backward(loss * self.share)
+        processes.sum_gradients(net)
 
     def average_generator(self, decay: float) -> None:
         """Keep an exponential moving average of net_G's weights and buffers.
@@ -89,13 +103,15 @@ class TrainableModel(nn.Module):
         return {name: getattr(self, name) for name in self.optimizer_names}
 
     def losses(self) -> torch.Tensor:
-        """The losses of the last step, detached: (len(loss_names),)."""
-        return torch.stack([getattr(self, name).detach() for name in self.loss_names])
+        """The losses of the last step, of the whole batch, detached: (len(loss_names),)."""
+        return processes.total(torch.stack([getattr(self, name).detach() for name in self.loss_names]) * self.share)
 
     def setup_input(self, batch: dict[str, torch.Tensor]) -> None:
         """Take L (N,1,H,W) and ab (N,2,H,W) as the next step's input."""
         self.L = batch["L"].to(self.accelerator.device)
         self.ab = batch["ab"].to(self.accelerator.device)
+        self.batch_size = processes.sum_of(len(self.L))
+        self.share = len(self.L) / self.batch_size
 
     def optimize(self) -> None:
         """One step of the optimisers."""
@@ -124,7 +140,7 @@ class MainModel(TrainableModel):
         self.config = config = config or GanConfig()
         net_G = init_weights(Unet()) if net_G is None else net_G
         net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D)) if net_D is None else net_D
-        self.net_G, self.net_D = self.accelerator.prepare(net_G, net_D)
+        self.net_G, self.net_D = self.prepare(net_G), self.prepare(net_D)
         self.GANcriterion = GANLoss(config.gan_mode).to(self.accelerator.device)
         self.L1criterion, self.L2criterion = nn.L1Loss(), nn.MSELoss()
         betas = (config.beta1, config.beta2)
@@ -151,7 +167,7 @@ class MainModel(TrainableModel):
         real_preds = self.net_D(torch.cat([self.L, self.color], dim=1))
         self.loss_D_real = self.GANcriterion(real_preds, True)
         self.loss_D = (self.loss_D_fake + self.loss_D_real) * 0.5
-        self.accelerator.backward(self.loss_D)
+        self.backward(self.loss_D, self.net_D)
 
     def backward_G(self) -> None:
         """loss_G = D(L, G(L)) against real + lambda_L1 * mean |G(L) - truth| + the other weighted terms."""
@@ -166,9 +182,11 @@ class MainModel(TrainableModel):
             self.loss_G_cosine = cosine_distance(self.color_hat, self.color) * self.config.lambda_cosine
             self.loss_G = self.loss_G + self.loss_G_cosine
         if self.config.lambda_diversity:
-            self.loss_G_diversity = repeated_colors(as_ab(self.color_hat), self.ab) * self.config.lambda_diversity
+            # Of the whole batch: how its pictures differ from each other is no mean over the shares.
+            pair = (processes.whole_batch(ab, self.batch_size) for ab in (as_ab(self.color_hat), self.ab))
+            self.loss_G_diversity = repeated_colors(*pair) * self.config.lambda_diversity
             self.loss_G = self.loss_G + self.loss_G_diversity
-        self.accelerator.backward(self.loss_G)
+        self.backward(self.loss_G, self.net_G)
 
     def optimize(self) -> None:
         """One step: forward once, update D, then freeze D and update G."""
@@ -200,7 +218,7 @@ class RegressionModel(TrainableModel):
         if loss not in criteria:
             raise ValueError(f"loss {loss!r} is unknown; choose one of {', '.join(criteria)}")
         self.loss_names = (f"loss_{loss}",)
-        self.net_G = self.accelerator.prepare(net_G)
+        self.net_G = self.prepare(net_G)
         self.criterion = criteria[loss]()
         self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), lr))
 
@@ -208,7 +226,7 @@ class RegressionModel(TrainableModel):
         """One step of Adam on the loss."""
         self.opt_G.zero_grad()
         loss = self.criterion(self.net_G(self.L), self.ab)
-        self.accelerator.backward(loss)
+        self.backward(loss, self.net_G)
         self.opt_G.step()
         setattr(self, self.loss_names[0], loss)
 

@@ -11,12 +11,18 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """While the block runs, a first SIGINT or SIGTERM sets the event; a second one acts as it did before."""
+def stop_requests(patient: bool = False) -> Iterator[threading.Event]:
+    """While the block runs, a first SIGINT or SIGTERM sets the event; a second one acts as it did before.
+
+    patient: a second one does nothing either. That is for processes under a launcher: Ctrl-C may reach them twice, from
+    the terminal and from the launcher, which ends those that take too long by force.
+    """
     event, previous = threading.Event(), {}
 
     def request(number: int, frame) -> None:
         event.set()
+        if patient:
+            return
         for signal_number, handler in previous.items():
             signal.signal(signal_number, handler)
 

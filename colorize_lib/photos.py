@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
+from . import processes
 from .files import atomic_path
 from .images import UnusablePhoto, is_greyscale, read_rgb
 from .progress import Progress
@@ -80,24 +82,31 @@ def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR) -> PhotoSet
 
     The manifest is kept in `data_dir/manifests`, so that the same files are examined once and every notebook sees the
     same split; a file that is newer than it makes a new one. Given `config.manifest`, that split is used as it stands.
+    A second process waits for the first.
     Raises ValueError if no photograph is left, or if more than 20 % of the files examined are unusable;
     FileNotFoundError if a folder or a manifest is missing.
     """
-    listing = SOURCES[config.source](config.folder, data_dir, config.seed)
-    if config.manifest:
-        path = from_root(config.manifest)
-    else:
-        key, newest = _key(config, listing)
-        path = data_dir / "manifests" / f"{config.source}-{key}.csv"
-        if not path.exists() or path.stat().st_mtime_ns < newest:
-            with atomic_path(path) as partial:
-                build_manifest(config, listing).to_csv(partial, index=False)
-                if newest > time.time_ns():  # a wrong clock somewhere; without this, every call would examine anew
-                    os.utime(partial, ns=(newest, newest))
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(data_dir / f"{config.source}.lock"):
+        listing = SOURCES[config.source](config.folder, data_dir, config.seed)
+        if config.manifest:
+            path = from_root(config.manifest)
+        else:
+            key, newest = _key(config, listing)
+            path = data_dir / "manifests" / f"{config.source}-{key}.csv"
+            if not path.exists() or path.stat().st_mtime_ns < newest:
+                _write_manifest(config, listing, path, newest)
     photos = PhotoSet(listing.root, read_manifest(path), path)
-    print(f"{photos.summary()} [{path.name}]")
+    processes.say(f"{photos.summary()} [{path.name}]")
     _refuse_bad_manifest(photos.manifest, path)
     return photos
+
+
+def _write_manifest(config: PhotoConfig, listing: Listing, path: Path, newest: int) -> None:
+    with atomic_path(path) as partial:
+        build_manifest(config, listing).to_csv(partial, index=False)
+        if newest > time.time_ns():  # a wrong clock somewhere; without this, every call would examine anew
+            os.utime(partial, ns=(newest, newest))
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

@@ -10,6 +10,8 @@ import torch
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from . import processes
+
 LOSS_LABELS = {
     "loss_D_fake": "D, fake",
     "loss_D_real": "D, real",
@@ -45,8 +47,9 @@ VALIDATION_LABELS = {
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; in a notebook it is shown below the cell as well."""
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    """Write a figure as PNG (the first process does); in a notebook it is shown below the cell as well."""
+    if processes.is_main():
+        figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def histograms(table: pd.DataFrame, columns: Sequence[str], bins: int = 40) -> Figure:

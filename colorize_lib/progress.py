@@ -6,6 +6,8 @@ import time
 
 from tqdm.auto import tqdm
 
+from . import processes
+
 LINES = "COLORIZE_LAB_PROGRESS"  # set to "lines" by the headless runner
 SECONDS_BETWEEN_LINES = 10  # what takes less than this prints nothing
 
@@ -19,12 +21,14 @@ class Progress:
     """Counts up to `total` steps of `label`; use as a context manager and call `update`.
 
     start: steps done before, in an earlier run; they count towards the share shown, not towards the time left.
+    In a run of several processes the first one shows it.
     """
 
     def __init__(self, total: int, label: str, start: int = 0, every_percent: int = 5):
         self.total, self.label, self.start, self.done = total, label, start, start
         self.every, self.next_line = every_percent, 0.0
-        live = not is_headless() and ("ipykernel" in sys.modules or sys.stderr.isatty())
+        self.shown = processes.is_main()
+        live = self.shown and not is_headless() and ("ipykernel" in sys.modules or sys.stderr.isatty())
         self.bar = tqdm(total=total, initial=start, desc=label, leave=False) if live else None
         self.began = self.last_line = time.monotonic()
 
@@ -40,6 +44,8 @@ class Progress:
         self.done += steps
         if self.bar is not None:
             self.bar.update(steps)
+            return
+        if not self.shown:
             return
         percent, now = 100 * self.done / max(self.total, 1), time.monotonic()
         if percent >= self.next_line and now - self.last_line >= SECONDS_BETWEEN_LINES:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from . import processes
 from .files import write_text
 from .sources import ROOT
 
@@ -27,6 +28,8 @@ PACKAGES += ["numpy", "pandas", "pillow", "matplotlib", "papermill"]
 @dataclass(frozen=True)
 class Run:
     """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, checkpoints.
+
+    In a run of several processes the first one writes all of it.
 
     settings: what config.json records. Checkpoints live in a folder named by a digest of the settings, so a run with
     other settings starts anew beside the old checkpoints, and one with the same settings goes on from them.
@@ -61,11 +64,19 @@ class Run:
 
     def write_config(self, name: str, **more: str) -> None:
         """Write config.json: what it is a run of, and the settings."""
-        write_text(self.path / "config.json", json.dumps({**more, "run": name, **self.settings}, indent=1) + "\n")
+        self._write("config.json", {**more, "run": name, **self.settings})
 
     def write_metrics(self, metrics: dict) -> None:
         """Write metrics.json; the notebook's last act."""
-        write_text(self.path / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        self._write("metrics.json", metrics)
+
+    def write_environment(self) -> None:
+        """Write env.json."""
+        self._write("env.json", environment())
+
+    def _write(self, name: str, content: dict) -> None:
+        if processes.is_main():
+            write_text(self.path / name, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> Run:
@@ -77,18 +88,22 @@ def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> R
     """
     run = Run(outputs / profile / name, _plain(settings))
     run.write_config(name, profile=profile)
-    write_text(run.path / "env.json", json.dumps(environment(), indent=1) + "\n")
+    run.write_environment()
     return run
 
 
 def environment() -> dict:
-    """What the run ran on: Python, packages, device, threads, commit ("+changes" if the tree is dirty), time."""
+    """What the run ran on: Python, packages, device, threads, processes, commit, time.
+
+    The commit is followed by "+changes" if the tree is dirty.
+    """
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "cpu_threads": torch.get_num_threads(),
+        "processes": processes.count(),
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -112,6 +127,8 @@ def make_accelerator(device: str = "auto", mixed_precision: str = "auto") -> Acc
 
     device: `auto` (CUDA, else MPS, else CPU) or `cpu`. mixed_precision: `no`, `fp16`, `bf16` or `auto`, which is bf16
     on CUDA devices that compute it natively (8.0 and later), fp16 on older ones, and no elsewhere.
+    Under a launcher (`accelerate launch`, `torchrun`, `notebook_launcher`) this is where the processes find each other:
+    each has a GPU of its own, or on a machine without, a share of the CPU.
     Raises ValueError for an unknown device.
     """
     if device not in ("auto", "cpu"):
@@ -120,7 +137,10 @@ def make_accelerator(device: str = "auto", mixed_precision: str = "auto") -> Acc
         mixed_precision = "no"
         if device == "auto" and torch.cuda.is_available():
             mixed_precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+    # Without a GPU a launched process must ask for the CPU: else accelerate takes it for a run of its own.
+    alone = "LOCAL_RANK" not in os.environ
+    cpu = device == "cpu" or not (alone or torch.cuda.is_available())
+    return Accelerator(cpu=cpu, mixed_precision=mixed_precision)
 
 
 def file_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import nn
 
-from . import color
+from . import color, processes
 from .checkpoint import Checkpoints, rng_state, set_rng_state
 from .dataset import LabLoader
 from .files import atomic_path
@@ -73,8 +73,11 @@ def train_model(
     showcase: L (K,1,H,W) of fixed photographs; their colourings before the first iteration, after each epoch and at the
     chosen iterations go to `run.progress`.
     score: (generator, val_dl) -> figures by name, among them val_L1; all go to history.csv, `val_...` are printed too.
-    Raises NonFiniteLoss for a NaN or infinite loss (the last good checkpoint stays), and TrainingInterrupted after
-    SIGINT or SIGTERM, once a checkpoint is written.
+    In a run of several processes all call this, with the same arguments: each trains on its share of every batch (a
+    batch of train_dl is a batch of all processes together) and validates on all of val_dl, and the first one writes.
+    The number of processes may differ from one part of a resumed run to the next.
+    Raises NonFiniteLoss for a NaN or infinite loss (the last good checkpoint stays), TrainingInterrupted after SIGINT
+    or SIGTERM to any process, once a checkpoint is written, and ProcessLost if another process has died.
     """
     return _Training(model, train_dl, val_dl, epochs, run, config or LoopConfig(), showcase, score).run_epochs()
 
@@ -99,26 +102,35 @@ class _Training:
     """The state of one `train_model` call."""
 
     def __init__(self, model, train_dl, val_dl, epochs, run, config, showcase, score):
-        self.model, self.train_dl, self.val_dl, self.epochs = model, train_dl, val_dl, epochs
+        self.model, self.val_dl, self.epochs = model, val_dl, epochs
+        several = processes.count() > 1
+        self.train_dl = train_dl.share(processes.index(), processes.count()) if several else train_dl
         self.run, self.config, self.showcase, self.score = run, config, showcase, score
         self.generator = model.generator
         self.checkpoints = Checkpoints(run.checkpoints)
         self.history = History(run.path / "history.csv")
-        self.writes = model.accelerator.is_main_process
+        self.writes = processes.is_main()
         self.position = self.restore()
+        processes.copy_from_main(model.networks.values())
         # Losses wait on the device until they are settled, so that a step need not wait for the one before.
         self.unsettled: list[torch.Tensor] = []
 
     def run_epochs(self) -> pd.DataFrame:
         total, done = self.epochs * len(self.train_dl), self.iteration
-        with stop_requests() as stop, Progress(total, "training iterations", start=min(done, total)) as progress:
+        advice = f"The last checkpoint is in {self.checkpoints.folder}; run the same command again to go on."
+        with (
+            stop_requests(patient=processes.count() > 1) as stop,
+            processes.losses_named(advice),
+            Progress(total, "training iterations", start=min(done, total)) as progress,
+        ):
             if self.iteration == 0:
                 self.show()
             while self.position.epoch < self.epochs:
                 self.train_epoch(stop, progress)
                 self.finish_epoch()
-                if stop.is_set():
+                if processes.anywhere(stop.is_set()):
                     self.stop_here()
+            processes.wait_for_all()  # what the first one wrote is there for all
         return self.history.table()
 
     @property
@@ -134,6 +146,7 @@ class _Training:
         self.train_dl.set_epoch(at.epoch, at.batch)
         self.clock = self.saved = time.monotonic()
         for batch in self.train_dl:
+            processes.seed_noise(self.train_dl.seed, self.iteration)
             self.model.setup_input(batch)
             self.model.step()
             self.unsettled.append(self.model.losses())
@@ -143,7 +156,7 @@ class _Training:
                 self.log_iteration()
             if self.iteration in self.config.show_at or self.iteration % self.config.show_every == 0:
                 self.show()
-            if stop.is_set():
+            if processes.anywhere(stop.is_set()):
                 self.stop_here()
             if time.monotonic() - self.saved >= self.config.checkpoint_minutes * 60:
                 self.save()
@@ -151,9 +164,10 @@ class _Training:
     def stop_here(self) -> None:
         """Save and raise TrainingInterrupted."""
         saved = self.save()
+        processes.wait_for_all()  # a launcher ends all processes as soon as one has ended
         raise TrainingInterrupted(
             f"training stopped after iteration {self.iteration}, in epoch {self.position.epoch + 1}; "
-            f"checkpoint {saved}. Run the same command again to go on."
+            f"checkpoint {saved or 'written by the first process'}. Run the same command again to go on."
         )
 
     def finish_epoch(self) -> None:
@@ -165,10 +179,9 @@ class _Training:
         self.clock = time.monotonic()  # `seconds` counts training alone
         averages = {name: meter.avg for name, meter in at.epoch_meters.items()}
         self.history.add(self.row("epoch") | averages | scores)
-        print(
+        processes.say(
             f"epoch {at.epoch + 1}/{self.epochs}: {log_results(at.epoch_meters)}; "
-            + ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if name.startswith("val_")),
-            flush=True,
+            + ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if name.startswith("val_"))
         )
         best = scores["val_L1"] < at.best_L1
         self.position = Position(at.epoch + 1, 0, at.seconds, min(scores["val_L1"], at.best_L1), *self.new_meters())
@@ -220,7 +233,7 @@ class _Training:
                 Image.fromarray(strip).save(partial, format="PNG")
 
     def save(self, best: bool = False) -> Path | None:
-        """Write a checkpoint of the current position."""
+        """Write a checkpoint of the current position; None if another process does."""
         self.settle()
         at = self.position
         self.saved = time.monotonic()
@@ -240,8 +253,9 @@ class _Training:
         return self.checkpoints.save(at.epoch, at.batch, state, note, best)
 
     def restore(self) -> Position:
-        """Load the newest checkpoint, if there is one, with its history."""
-        found = self.checkpoints.load()
+        """Load the newest checkpoint, if there is one, with its history. One process reads it for all, so that none
+        finds another one, and none reads what is being deleted."""
+        found = processes.from_main(self.checkpoints.load)
         if found is None:
             self.take_up([], 0)
             return Position(0, 0, 0.0, math.inf, *self.new_meters())
@@ -258,13 +272,15 @@ class _Training:
             {name: AverageMeter(*note[kind][name]) for name in self.model.loss_names}
             for kind in ("epoch_meters", "window_meters")
         ]
-        print(f"resuming after epoch {note['epoch']}, iteration {note['iteration']}", flush=True)
+        processes.say(f"resuming after epoch {note['epoch']}, iteration {note['iteration']}")
         return Position(note["epoch"], note["batch"], note["seconds"], note["best_L1"], *meters)
 
     def take_up(self, history: list[dict], iteration: int) -> None:
         """Go on from this history, and forget the pictures of later iterations."""
         if history or self.history.path.exists():
             self.history.replace(history)
+        if not self.writes:
+            return
         for picture in self.run.progress.glob("iteration-*.png"):
             if int(picture.stem.split("-")[1]) > iteration:
                 picture.unlink()

@@ -2,6 +2,10 @@
 
 An executed notebook gets its final name, `outputs/<profile>/<notebook>/<notebook>.ipynb`, only if every cell succeeded.
 One that failed is kept beside it as `<notebook>.failed.ipynb`, with the error at its top.
+
+A notebook that trains can be run by several processes at once, one for each GPU:
+`accelerate launch --multi_gpu --num_processes 4 notebooks/run.py --profile colab 02`. Each has a kernel of its own,
+which inherits from the launcher where the others are; that of the first process leaves the executed notebook.
 """
 
 import argparse
@@ -24,11 +28,13 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from colorize_lib import processes
 from colorize_lib.progress import LINES
 from colorize_lib.sources import ROOT, from_root
 
 NOTEBOOKS = ROOT / "notebooks"
 SECONDS_TO_SAVE = 120.0  # how long an interrupted notebook may take to write its checkpoint
+TRAINING = "colorize_lib.training"  # the module that a notebook imports if it trains
 EVERYWHERE = "all"  # the section of a profile whose keys go to every notebook that has them
 
 
@@ -124,35 +130,24 @@ def _checked(value: Any, declared: str, where: str) -> Any:
 def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> Path:
     """Execute one notebook in a fresh kernel and return where the executed copy is.
 
+    Of several processes the first one leaves it; in the others the notebook runs and is forgotten.
     Raises PapermillExecutionError if a cell fails, DeadKernelError if the kernel dies and UnfinishedNotebook if a cell
     leaves, after the failed copy is written.
     """
     folder = ROOT / "outputs" / profile / name
-    folder.mkdir(parents=True, exist_ok=True)
     final, failed = folder / f"{name}.ipynb", folder / f"{name}.failed.ipynb"
+    if not processes.is_main():
+        with _interrupts_to_kernel():
+            _execute(name, None, parameters)
+        return final
+    folder.mkdir(parents=True, exist_ok=True)
     final.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
-    # Sockets in a folder of their own: the default names are shared by all notebooks that start in one place.
-    with (
-        tempfile.TemporaryDirectory(dir=folder, prefix=".running-") as temporary,
-        tempfile.TemporaryDirectory(prefix="kernel-") as sockets,
-    ):
+    # A launcher of several processes sends SIGTERM when one has failed: the failed copy is to be written all the same.
+    with _interrupts_to_kernel(), tempfile.TemporaryDirectory(dir=folder, prefix=".running-") as temporary:
         running = Path(temporary) / final.name
-        kernel = {"shutdown_wait_time": SECONDS_TO_SAVE, "transport": "ipc", "ip": f"{sockets}/socket"}
         try:
-            with _interrupts_to_kernel():
-                papermill.execute_notebook(
-                    str(NOTEBOOKS / f"{name}.ipynb"),
-                    str(running),
-                    parameters,
-                    kernel_name="python3",
-                    cwd=str(ROOT),
-                    progress_bar=False,
-                    autosave_cell_every=30,
-                    stdout_file=sys.stdout,
-                    stderr_file=sys.stderr,
-                    config=Config(KernelManager=kernel),
-                )
+            _execute(name, running, parameters)
             _refuse_unfinished(running)
         except BaseException:
             if running.exists():
@@ -160,6 +155,25 @@ def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> Path:
             raise
         running.replace(final)
     return final
+
+
+def _execute(name: str, running: Path | None, parameters: dict[str, Any]) -> None:
+    """Execute a notebook and write it to `running` as it goes; without such a path nothing is written or printed."""
+    # Sockets in a folder of their own: the default names are shared by all notebooks that start in one place.
+    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+        kernel = {"shutdown_wait_time": SECONDS_TO_SAVE, "transport": "ipc", "ip": f"{sockets}/socket"}
+        papermill.execute_notebook(
+            str(NOTEBOOKS / f"{name}.ipynb"),
+            running and str(running),
+            parameters,
+            kernel_name="python3",
+            cwd=str(ROOT),
+            progress_bar=False,
+            autosave_cell_every=30,
+            stdout_file=running and sys.stdout,
+            stderr_file=running and sys.stderr,
+            config=Config(KernelManager=kernel),
+        )
 
 
 @contextmanager
@@ -206,6 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         parameters = load_profile(options.profile, options.set)
         chosen = [_find(name) for name in options.notebooks] or all_notebooks()
+        _refuse_several_processes(chosen)
         _refuse_missing_folder(parameters)
     except ProfileError as error:
         print(error, file=sys.stderr)
@@ -213,14 +228,15 @@ def main(argv: list[str] | None = None) -> int:
     if options.check:
         return 0
     for name in chosen:
-        print(f"== {name} [{options.profile}]", flush=True)
+        processes.say(f"== {name} [{options.profile}]")
         try:
-            print(f"== done: {run_notebook(name, options.profile, parameters[name]).relative_to(ROOT)}", flush=True)
+            processes.say(f"== done: {run_notebook(name, options.profile, parameters[name]).relative_to(ROOT)}")
         except (PapermillExecutionError, DeadKernelError, UnfinishedNotebook) as error:
             failed = (ROOT / "outputs" / options.profile / name / f"{name}.failed.ipynb").relative_to(ROOT)
             kind = getattr(error, "ename", type(error).__name__)
             what = getattr(error, "evalue", error)
-            print(f"\n{name} failed: {kind}: {what}\nThe whole story: {failed}", file=sys.stderr)
+            story = f"The whole story: {failed}" if processes.is_main() else f"(in process {processes.index()})"
+            print(f"\n{name} failed: {kind}: {what}\n{story}", file=sys.stderr)
             return 130 if kind in ("TrainingInterrupted", "KeyboardInterrupt") else 1
     return 0
 
@@ -230,6 +246,19 @@ def _refuse_missing_folder(parameters: dict[str, dict[str, Any]]) -> None:
     for values in parameters.values():
         if values.get("folder") and not (folder := from_root(values["folder"])).is_dir():
             raise ProfileError(f"the folder of photographs {folder} does not exist")
+
+
+def _refuse_several_processes(chosen: list[str]) -> None:
+    """Raise ProfileError under a launcher of several processes unless there is one notebook to run, which trains.
+
+    A launcher brings its processes together once, so every notebook needs a launcher of its own.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    if len(chosen) > 1:
+        raise ProfileError("several processes run one notebook at a time; `make run-all` launches each by itself")
+    if TRAINING not in (NOTEBOOKS / f"{chosen[0]}.ipynb").read_text():
+        raise ProfileError(f"{chosen[0]} does not train: run it in one process")
 
 
 def _find(name: str) -> str:

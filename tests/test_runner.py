@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from notebook_tools import ROOT, load_runner
+from notebook_tools import NOTEBOOKS, ROOT, load_runner
 
 PARAMETERS = """\
 profile: str = "colab"
@@ -175,6 +175,16 @@ def test_make_hands_a_folder_with_spaces_to_the_runner_as_one_word():
     assert shlex.split(line)[1:] == ["notebooks/run.py", "--profile", "photos", *given]
 
 
+def test_make_launches_the_notebooks_that_train_in_several_processes():
+    launch = "--multi_gpu --num_processes 4"
+    for number in ("02", "05_cifar10_cgan", "06"):
+        command = ["make", "--dry-run", "run", f"NB={number}", f"LAUNCH={launch}"]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        line = next(line for line in printed.splitlines() if "notebooks/run.py" in line)
+        launcher = "" if number == "06" else f"-m accelerate.commands.launch {launch}"
+        assert " ".join(line.split()[1:]).startswith(f"{launcher} notebooks/run.py --profile sample".strip())
+
+
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
@@ -298,3 +308,39 @@ def test_a_signal_to_the_runner_lets_the_notebook_save_and_ends_the_run(root, ru
     assert "saved" in text
     assert "never" not in text
     assert not (root / "outputs" / "tiny" / "02_second").exists()
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def test_several_processes_run_one_notebook_that_trains(root, runner, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert runner.main(["--profile", "tiny"]) == 2
+    assert "several processes run one notebook at a time" in capsys.readouterr().err
+    assert runner.main(["--profile", "tiny", "01"]) == 2
+    assert "01_first does not train: run it in one process" in capsys.readouterr().err
+    assert not (root / "outputs").exists()
+
+
+def test_the_notebooks_that_make_launches_are_those_that_train():
+    training = [path.name[:2] for path in NOTEBOOKS if load_runner().TRAINING in path.read_text()]
+    [line] = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("TRAINING")]
+    assert line.split(":=")[1].split() == [f"{number}%" for number in training]
+
+
+@pytest.mark.parametrize("cell, status", [("print('trained')", 0), ("1 / 0", 1)])
+def test_of_several_processes_only_the_first_leaves_a_notebook(
+    root, runner, finished, monkeypatch, capfd, cell, status
+):
+    """The kernel has the launcher's variables, and the notebook runs, but nothing is printed or kept."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    seen = "import os, pathlib; pathlib.Path('seen').write_text(os.environ['RANK'])"
+    write_notebook(root, "01_first", "# import colorize_lib.training", seen, cell)
+    before = {name: path.read_text() for name, path in outputs(root, "01_first").items()}
+    assert runner.main(["--profile", "tiny", "01"]) == status
+    assert (root / "seen").read_text() == "1"
+    assert {name: path.read_text() for name, path in outputs(root, "01_first").items()} == before
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert ("ZeroDivisionError: division by zero\n(in process 1)" in captured.err) == bool(status)

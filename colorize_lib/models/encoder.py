@@ -7,6 +7,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import ResNet, ResNet18_Weights, resnet18
 
+from .. import processes
+
 IMAGENET_WEIGHTS = ResNet18_Weights.IMAGENET1K_V1
 
 
@@ -83,9 +85,9 @@ def choose_encoder_weights(choice: str) -> str | None:
             _download_imagenet_weights()
             weights = "imagenet"
         except WeightsUnavailable as error:
-            print(f"No ImageNet weights: {error}")
+            processes.say(f"No ImageNet weights: {error}")
             weights = None
     else:
         weights = choice
-    print(f"The ResNet18 encoder starts from {'random' if weights is None else weights} weights.")
+    processes.say(f"The ResNet18 encoder starts from {'random' if weights is None else weights} weights.")
     return weights
