@@ -5,12 +5,13 @@ What a command needs is imported when it runs, so that help is quick.
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 1 after an error that was printed."""
+    """Run one command; returns the exit status: 0, 1 after an error that was printed, or 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m colorize_lib", description="Colour photographs, and judge colours."
     )
@@ -20,7 +21,11 @@ def main(argv: list[str] | None = None) -> int:
     _add_human_test(commands)
     _add_demo(commands)
     options = parser.parse_args(argv)
-    return options.run(options)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        _tell("\nstopped")
+        return 130
 
 
 def _add_colorize(commands: argparse._SubParsersAction) -> None:
@@ -48,16 +53,21 @@ def _add_colorize(commands: argparse._SubParsersAction) -> None:
 def _colorize(options: argparse.Namespace) -> int:
     from .batch import colorize_files, plan
     from .colorizer import Colorizer
+    from .weights import find_weights
 
-    if options.samples < 1 or options.saturation < 0:
+    if options.samples < 1 or not 0 <= options.saturation < math.inf:
         return _fail("--samples must be at least 1, and --saturation at least 0")
     try:
         pairs = plan(options.inputs, options.output)
-        colorizer = Colorizer.load(options.weights, options.device, options.size)
+        weights = find_weights(options.weights)
+        colorizer = Colorizer.load(weights, options.device, options.size)
     except (ValueError, RuntimeError) as error:  # CheckpointError and torch's error for a device are RuntimeErrors
         return _fail(str(error).splitlines()[0])
     if options.samples > 1 and not colorizer.has_dropout:
-        return _fail("these weights have no dropout and give one colouring only: leave --samples out")
+        return _fail(
+            "these weights have no dropout and give one colouring: leave --samples out (notebook 02's have it)"
+        )
+    _tell(f"weights: {weights}, which see {colorizer.size} px")
     try:
         report = colorize_files(
             colorizer,

@@ -66,6 +66,7 @@ def find_images(
     train, test = train.draw(n_train, seed), test.draw(n_test, seed)
     processes.say(
         f"{len(train.images):,} training and {len(test.images):,} test images of {len(train.classes)} classes"
+        + (" (32x32 crops of package photographs, not CIFAR-10)" if source == "sample" else "")
     )
     return train, test
 

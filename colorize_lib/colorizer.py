@@ -7,6 +7,7 @@ brought back to full size (`enlarging`) and laid under the photograph's own ligh
 """
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ class Colorizer:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        self.size = size or config.size
+        self.size = config.size if size is None else size
         step = _step(config)
         if self.size % step or self.size < step:
             raise ValueError(f"size {self.size} does not suit this network: use a multiple of {step}")
@@ -86,7 +87,7 @@ class Colorizer:
         Raises UnusablePhoto for what is no picture, and ValueError for a bad option, or for several samples from a
         network without dropout.
         """
-        if samples < 1 or saturation < 0:
+        if samples < 1 or not 0 <= saturation < math.inf:
             raise ValueError(f"samples {samples} must be at least 1, and saturation {saturation} at least 0")
         if samples > 1 and not self.has_dropout:
             raise ValueError("this generator has no dropout: it gives one colouring only, so samples must be 1")

@@ -84,7 +84,10 @@ def _load(name: str, url: str, download: bool, build: Callable) -> torch.nn.Modu
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     place = str(file.parent).replace(str(Path.home()), "~")
     if not file.exists() and not download:
-        raise MetricUnavailable(f"{name}: {file.name} is not in {place}; allow the download of {url}")
+        raise MetricUnavailable(
+            f"{name}: {file.name} is not in {place}; allow the download (notebook: download_metrics=true; score: "
+            f"--download) of {url}"
+        )
     try:
         with warnings.catch_warnings():  # torchmetrics builds on calls that torchvision has renamed
             warnings.simplefilter("ignore", UserWarning)

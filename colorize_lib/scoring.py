@@ -84,8 +84,10 @@ def score_folders(
     The report has `n`, `size`, each figure's mean, its 95 % bootstrap interval over images as `..._ci` [low, high],
     and `fid` where its weights are at hand; beside them `grey`, the same figures of the grey answer, and `floor`, what
     the true pictures' two halves have between them in the figures that compare whole sets.
-    Raises FileNotFoundError, or NothingToScore.
+    Raises FileNotFoundError, or NothingToScore, also if both folders are one: every picture would be its own truth.
     """
+    if predictions.resolve() == truths.resolve():
+        raise NothingToScore(f"{predictions} is given for both: put the coloured pictures into a folder of their own")
     pairs = match_files(predictions, truths)
     _tell_lone(pairs, tell)
     lpips, fid = load_both(size, download)

@@ -165,6 +165,7 @@ def test_nothing_is_overwritten_without_force(colorize, tmp_path):
         (["nothing.jpg"], "nothing.jpg does not exist"),
         (["a.png", "--samples", "0"], "--samples must be at least 1"),
         (["a.png", "--saturation", "-1"], "--saturation at least 0"),
+        (["a.png", "--saturation", "nan"], "--saturation at least 0"),
         (["a.png", "--size", "100"], "multiple of 64"),
         (["a.png", "--device", "gpu"], "gpu"),
         (["a.png", "--weights", "none.pt"], "weights file none.pt does not exist"),

@@ -89,7 +89,9 @@ def test_saturation_scales_the_colour():
         np.testing.assert_allclose(found, saturation * 110 * np.array([0.1, -0.2]), atol=0.6)
 
 
-@pytest.mark.parametrize("options", [{"samples": 0}, {"saturation": -0.1}])
+@pytest.mark.parametrize(
+    "options", [{"samples": 0}, {"saturation": -0.1}, {"saturation": float("nan")}, {"saturation": float("inf")}]
+)
 def test_refuses_bad_options(net_G, options):
     with pytest.raises(ValueError, match="must be at least"):
         colorizer_of(net_G)(photograph(), **options)
@@ -119,6 +121,7 @@ def test_the_network_sees_the_size_that_is_asked_for():
     ("config", "size", "reason"),
     [
         (CONFIG, 100, "multiple of 64"),
+        (CONFIG, 0, "multiple of 64"),
         (GeneratorConfig("resnet18_dynamic_unet", 64), 80, "multiple of 32"),
         (CifarConfig(), 64, "32 px only"),
     ],

@@ -151,3 +151,8 @@ def test_nothing_readable_is_an_error(folders, capsys):
 def test_a_senseless_size_is_refused(folders, capsys):
     assert main(["score", *map(str, folders), "--size", "4"]) == 1
     assert "--size 4" in capsys.readouterr().err
+
+
+def test_a_folder_is_not_scored_against_itself(folders, capsys):
+    assert main(["score", str(folders[1]), str(folders[1] / "." / "sub" / "..")]) == 1
+    assert "is given for both" in capsys.readouterr().err
