@@ -68,7 +68,7 @@ class ShardLoader:
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         start, self.start = self.start, 0
         loader = DataLoader(
-            self._stream(start),
+            self.stream(start),
             batch_size=None,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
@@ -83,7 +83,8 @@ class ShardLoader:
             L, ab = to_lab(rgb.to(self.device, non_blocking=True), flip)
             yield {"L": L, "ab": ab}
 
-    def _stream(self, start: int) -> ShardStream:
+    def stream(self, start: int) -> ShardStream:
+        """The photographs of this epoch from batch `start` on: uint8 (N,H,W,3), neither flipped nor converted."""
         return ShardStream(
             self.files,
             self.shards.config.size,
