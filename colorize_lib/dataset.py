@@ -187,8 +187,6 @@ def make_dataloaders(
     batch_size: int = 16,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    process_index: int = 0,
-    num_processes: int = 1,
     data_dir: Path = DATA_DIR,
 ) -> tuple[LabLoader, LabLoader]:
     """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs.
@@ -198,14 +196,13 @@ def make_dataloaders(
     if isinstance(photos, ShardSet):
         from .shard_loader import make_shard_loaders  # it imports this module
 
-        return make_shard_loaders(photos, size, batch_size, seed, device, process_index, num_processes)
+        return make_shard_loaders(photos, size, batch_size, seed, device)
     photographs = cached_photographs(photos, size, data_dir)
     split = photos.usable.split.to_numpy()
 
     def loader(name: str) -> LabLoader:
         dataset = ColorizationDataset(photographs, np.flatnonzero(split == name))
-        train = name == "train"
-        return LabLoader(dataset, batch_size, train, seed, device, process_index, num_processes)
+        return LabLoader(dataset, batch_size, name == "train", seed, device)
 
     return loader("train"), loader("val")
 

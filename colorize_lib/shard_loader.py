@@ -1,5 +1,6 @@
 """Batches of (L, ab) from shards, for more photographs than a memory-mapped cache can hold; see `shards.py`."""
 
+import copy
 import os
 import signal
 import tarfile
@@ -19,10 +20,10 @@ from .shards import ShardSet, decode
 class ShardLoader:
     """Batches {"L": (N,1,H,W), "ab": (N,2,H,W)} on `device`, as a `dataset.LabLoader` gives them, from shards.
 
-    Training batches are shuffled and flipped; both are functions of (seed, epoch, batch) and of the place of this
-    process among `num_processes`. Resuming in the middle of an epoch reads the files of the batches before, but decodes
-    none of them. The other loaders give every photograph in the shards' order. batch_size counts the photographs of all
-    processes, of which each takes its share. A last, smaller training batch is left out.
+    Training batches are shuffled and flipped; both are functions of (seed, epoch, batch), and in a run of several
+    processes of their number and of the place of this one. Resuming in the middle of an epoch reads the files of the
+    batches before, but decodes none of them. The other loaders give every photograph in the shards' order. `share`
+    deals every batch out to the processes of a run. A last, smaller training batch is left out.
     workers: processes that read and decode, a divisor of LANES; 0 for this one; by the number of cores if None.
     Raises ModuleNotFoundError without webdataset, and ValueError if no batch can be filled.
     """
@@ -35,17 +36,15 @@ class ShardLoader:
         train: bool,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        process_index: int = 0,
-        num_processes: int = 1,
         workers: int | None = None,
     ):
         need_webdataset()
-        self.workers = _default_workers(num_processes) if workers is None else workers
+        self.workers = _default_workers() if workers is None else workers
         if self.workers and LANES % self.workers:
             raise ValueError(f"{workers} workers cannot share {LANES} lanes evenly; use a divisor of {LANES}, or 0")
         self.shards, self.split, self.batch_size, self.train, self.seed = shards, split, batch_size, train, seed
         self.device = torch.device(device)
-        self.process_index, self.num_processes = process_index, num_processes
+        self.process_index, self.num_processes = 0, 1
         self.epoch, self.start = 0, 0
         self.files = shards.intact(split)
         self.dataset = ShardPhotographs(self.files, shards.config.size)
@@ -61,9 +60,24 @@ class ShardLoader:
         """The next iteration is over epoch `epoch`, beginning at batch `start`; the ones after it begin at 0."""
         self.epoch, self.start = epoch, start
 
+    def share(self, process_index: int, num_processes: int) -> "ShardLoader":
+        """A loader of one process's share of every batch: its place in the run is `process_index`, from 0.
+
+        All processes must find the same shards whole. Training shares together are not the batches of a run of one
+        process, but as every photograph is read by one process alone, no file needs to be read by all.
+        Raises ValueError if a batch has fewer photographs than there are processes.
+        """
+        if self.batch_size < num_processes:
+            raise ValueError(f"a batch of {self.batch_size} cannot be shared by {num_processes} processes")
+        loader = copy.copy(self)
+        loader.process_index, loader.num_processes, loader.epoch, loader.start = process_index, num_processes, 0, 0
+        return loader
+
     def in_order(self) -> "ShardLoader":
         """A loader of every photograph of the same shards once, in order and unflipped: for counting and measuring."""
-        return ShardLoader(self.shards, self.split, self.batch_size, False, device=self.device, workers=self.workers)
+        loader = self.share(0, 1)
+        loader.train = False
+        return loader
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         start, self.start = self.start, 0
@@ -130,8 +144,6 @@ def make_shard_loaders(
     batch_size: int = 16,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    process_index: int = 0,
-    num_processes: int = 1,
     workers: int | None = None,
 ) -> tuple[ShardLoader, ShardLoader]:
     """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a folder of shards.
@@ -143,7 +155,7 @@ def make_shard_loaders(
             f"the shards in {shards.root} are of {shards.config.size} px, not {size}: use size={shards.config.size}, "
             f"or make others with --size {size}"
         )
-    options = (seed, device, process_index, num_processes, workers)
+    options = (seed, device, workers)
     return (
         ShardLoader(shards, "train", batch_size, True, *options),
         ShardLoader(shards, "val", batch_size, False, *options),
@@ -157,11 +169,11 @@ def _places(path: Path) -> list[tuple[int, int]]:
         return [(member.offset_data, member.size) for member in tar]
 
 
-def _default_workers(num_processes: int) -> int:
-    """As many workers as this process has cores for, of the numbers that divide LANES."""
+def _default_workers() -> int:
+    """As many workers as there are cores for each process of the run on this machine, of the numbers dividing LANES."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", num_processes))  # processes on this machine; set by torchrun
-    return max(workers for workers in range(1, LANES + 1) if LANES % workers == 0 and workers <= max(1, cores // here))
+    cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # which torchrun sets
+    return max(n for n in range(1, LANES + 1) if LANES % n == 0 and n <= max(1, cores))
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -27,7 +27,7 @@ from tiny_training import tiny_model, tiny_run
 
 from colorize_lib import __main__ as command_line
 from colorize_lib import metrics, shard_making, shard_stream, sources
-from colorize_lib.dataset import make_dataloaders, showcase
+from colorize_lib.dataset import LabLoader, make_dataloaders, showcase
 from colorize_lib.gan import MainModel
 from colorize_lib.images import read_square
 from colorize_lib.interrupts import TrainingInterrupted
@@ -39,6 +39,7 @@ from colorize_lib.training import LoopConfig, train_model
 
 SIZE, TRAIN, VAL, PER_SHARD = 32, 96, 18, 12  # 8 training shards, and 2 of which the second is half full
 CONFIG = ShardConfig(SIZE, per_shard=PER_SHARD)
+WITH_ROOT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +205,7 @@ def test_a_killed_run_goes_on_where_it_was(home, photos, drawn, shards, tmp_path
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        env=WITH_ROOT,
     )
     while process.stdout.readline() not in ("halted\n", ""):
         pass
@@ -285,13 +286,37 @@ def test_settings_that_make_no_sense_are_refused(settings, words):
         ShardConfig(**settings)
 
 
+IDLE = """
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from os import getpid
+from colorize_lib.shard_making import _start_process
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, _start_process, (context.Event(),)) as pool:
+        print(pool.submit(getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+def test_no_process_outlives_the_one_that_was_killed(tmp_path):
+    (tmp_path / "idle.py").write_text(IDLE)
+    process = subprocess.Popen([sys.executable, tmp_path / "idle.py"], stdout=subprocess.PIPE, text=True, env=WITH_ROOT)
+    child = psutil.Process(int(process.stdout.readline()))
+    process.kill()
+    process.wait()
+    assert psutil.wait_procs([child], timeout=10)[1] == []
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_epoch_of_two_ranks_and_two_workers_sees_every_photograph_once(photos, shards):
     seen = []
     for rank in range(2):
-        loader = ShardLoader(shards, "train", 4, True, 7, process_index=rank, num_processes=2, workers=2)
+        loader = ShardLoader(shards, "train", 4, True, 7, workers=2).share(rank, 2)
         batches = epoch(loader, 3)
         assert len(batches) == len(loader) == TRAIN // 4
         assert all(len(batch["L"]) == 2 for batch in batches)
@@ -304,7 +329,7 @@ def test_ranks_have_as_many_batches_whatever_the_shards_are(ranks, batch_size, p
     """96 photographs in batches of 10 are 9 batches: 6 photographs are left out, and none comes twice."""
     seen, lengths = [], set()
     for rank in range(ranks):
-        loader = ShardLoader(shards, "train", batch_size, True, process_index=rank, num_processes=ranks, workers=0)
+        loader = ShardLoader(shards, "train", batch_size, True, workers=0).share(rank, ranks)
         batches = epoch(loader)
         lengths.add(len(batches))
         seen += sum(identify(photos, batches), [])
@@ -364,10 +389,10 @@ def test_training_pictures_are_mirrored_half_the_time_and_otherwise_the_folders(
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_validation_batches_are_those_of_the_folder(ranks, home, photos, shards):
+    _, whole = make_dataloaders(photos, SIZE, 4, data_dir=home / "data")
     for rank in range(ranks):
-        options = {"process_index": rank, "num_processes": ranks}
-        _, cached = make_dataloaders(photos, SIZE, 4, data_dir=home / "data", **options)
-        _, streamed = make_shard_loaders(shards, SIZE, 4, workers=2, **options)
+        cached = LabLoader(whole.dataset, 4, train=False, process_index=rank, num_processes=ranks)
+        streamed = ShardLoader(shards, "val", 4, False, workers=2).share(rank, ranks)
         assert len(streamed) == len(cached) == 5
         assert same(list(streamed), list(cached))
 
@@ -580,6 +605,8 @@ def test_numbers_that_do_not_fit_are_errors(shards):
         ShardLoader(shards, "train", 4, True, workers=5)
     with pytest.raises(ValueError, match="96 training photographs do not fill one batch of 97"):
         ShardLoader(shards, "train", 97, True)
+    with pytest.raises(ValueError, match="a batch of 4 cannot be shared by 5 processes"):
+        ShardLoader(shards, "train", 4, True).share(0, 5)
 
 
 def test_the_command_makes_checks_and_goes_on(home, tmp_path, monkeypatch, capsys):
