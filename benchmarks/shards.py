@@ -8,11 +8,8 @@ can be slower. Reading is decoding to uint8; conversion to Lab belongs to the de
 """
 
 import argparse
-import csv
 import json
 import multiprocessing
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from memory import peak_memory
 from PIL import Image
 
 from colorize_lib.dataset import ColorizationDataset, LabLoader, cached_photographs, to_lab
@@ -44,7 +42,7 @@ def main() -> None:
     parser.add_argument(
         "--short-side", type=int, help="first enlarge the photographs to this, as JPEGs of quality 90, to decode more"
     )
-    parser.add_argument("--manifest-rows", type=int, help="also: memory that reading a manifest of so many rows takes")
+    parser.add_argument("--manifest-rows", type=int, help="also: memory that a manifest of so many rows takes")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -72,7 +70,7 @@ def main() -> None:
         n_train = open_shards(home / options.encodings[0]).count("train")
         multiples = {k * n_train: k for k in (-(-many // n_train) for many in EPOCHS)}
         memory = {many: new.apply(reading_memory, (home / options.encodings[0], k)) for many, k in multiples.items()}
-        print("\nmemory of one process before and while it reads an epoch of so many photographs, MB")
+        print("\nmemory of one process before and while it reads an epoch of so many photographs, GB")
         print(pd.DataFrame(memory).T)
         whole = imagenet(table, examining[1] / n)
         print(f"\nfor {IMAGENET:,} photographs, by processor time")
@@ -141,27 +139,26 @@ def fidelity(shards: ShardSet, photos: PhotoSet, true: LabLoader) -> dict[str, f
 
 
 def reading_memory(folder: Path, times: int) -> dict[str, int]:
-    """Peak memory in MB of a process that reads an epoch of a data set that is `times` as large."""
+    """Peak memory in GB of a process that reads an epoch of a data set that is `times` as large."""
     before = peak_memory()
     loader = ShardLoader(open_shards(folder), "train", BATCH, True, workers=0)
     loader.files = loader.files * times
     loader.dataset = type(loader.dataset)(loader.files, loader.dataset.size)
     for _ in loader.stream(0):
         pass
-    return {"before": round(before), "peak": round(peak_memory())}
+    return {"before": round(before, 2), "peak": round(peak_memory(), 2)}
 
 
 def manifest_memory(path: Path, rows: int) -> str:
-    """Seconds and peak memory of reading a manifest, beside those of the empty process."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for i in range(rows):
-            writer.writerow([f"n{i % 1000:08d}/n{i % 1000:08d}_{i}.JPEG", 500, 375, f"{i:064x}", "train", ""])
+    """Seconds and peak memory of what making does with a manifest: rows gathered, written, read, digested."""
     before, begin = peak_memory(), time.perf_counter()
-    read_manifest(path)
+    of_one = {"width": 500, "height": 375, "split": "train", "reason": ""}
+    names = ((f"n{i % 1000:08d}/n{i % 1000:08d}_{i}.JPEG", f"{i:064x}") for i in range(rows))
+    gathered = [{"path": name, "sha256": sha256, **of_one} for name, sha256 in names]
+    pd.DataFrame(gathered, columns=COLUMNS).to_csv(path, index=False)
+    PhotoSet(path.parent, read_manifest(path), path).digest()
     seconds, size = time.perf_counter() - begin, path.stat().st_size / 1e6
-    return f"{size:.0f} MB, read in {seconds:.0f} s, peak memory {peak_memory():.0f} MB (before: {before:.0f})"
+    return f"{size:.0f} MB, {seconds:.0f} s, peak memory {peak_memory():.2f} GB (before: {before:.2f})"
 
 
 def imagenet(table: pd.DataFrame, examining: float) -> pd.DataFrame:
@@ -173,15 +170,6 @@ def imagenet(table: pd.DataFrame, examining: float) -> pd.DataFrame:
             "an epoch's reading, core hours": IMAGENET / table["read/s, processor"] / 3600,
         }
     )
-
-
-def peak_memory() -> float:
-    """The largest resident set of this process so far, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # elsewhere, and in `resource` on Linux too, a process may start with its parent's peak
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def _enlarged(options: argparse.Namespace, folder: Path) -> Path:

@@ -348,6 +348,22 @@ def test_the_order_is_that_of_seed_and_epoch(photos, shards):
     assert sorted(order(1, 1)) == sorted(first)
 
 
+def test_every_epoch_has_an_order_of_the_shards_of_its_own(photos, shards, monkeypatch):
+    """With one lane and no buffer, the order of the shards is all that changes."""
+    monkeypatch.setattr(shard_stream, "LANES", 1)
+    monkeypatch.setattr(shard_stream, "BUFFER", 1)
+    loader = ShardLoader(shards, "train", PER_SHARD, True, workers=0)
+    stored = shards.usable[shards.usable.split == "train"].path.tolist()
+    orders = set()
+    for number in range(4):
+        batches = [
+            [stored.index(path) // PER_SHARD for path in batch] for batch in identify(photos, epoch(loader, number))
+        ]
+        assert [len(set(batch)) for batch in batches] == [1] * 8
+        orders.add(tuple(batch[0] for batch in batches))
+    assert len(orders) == 4
+
+
 def test_photographs_of_one_shard_do_not_stay_together(photos, shards, monkeypatch):
     """With one lane, a buffer of 40 and shards of 12, the first 16 photographs come from more than two shards."""
     monkeypatch.setattr(shard_stream, "LANES", 1)
