@@ -105,25 +105,6 @@ def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR) -> PhotoSet
     return photos
 
 
-def drawn_by(config: PhotoConfig) -> PhotoConfig:
-    """The settings that the photographs were drawn by: of shards those of their making, else `config` itself."""
-    return PhotoConfig(**open_shards(from_root(config.folder)).settings["drawn"]) if config.source == SHARDS else config
-
-
-def _find_shards(config: PhotoConfig) -> ShardSet:
-    """Open the folder of shards, and print one line about it. Nothing is ignored without a word but val_share."""
-    if not config.folder:
-        raise ValueError("no folder of shards is given: set PHOTOS=DIR (make) or `folder` (notebook)")
-    shards = open_shards(from_root(config.folder))
-    count = shards.count("train") + shards.count("val")
-    if config.n_images not in (0, count):
-        raise ValueError(f"the shards in {shards.root} hold {count:,} photographs: set n_images=0 to use them all")
-    if config.manifest:
-        raise ValueError("shards have a manifest of their own: leave `manifest` empty")
-    print(f"{shards.summary()} [{shards.root.name}]")
-    return shards
-
-
 def read_manifest(path: Path) -> pd.DataFrame:
     """Read a manifest CSV. Raises FileNotFoundError, or ValueError if it is damaged, naming the file."""
     if not path.is_file():
@@ -195,6 +176,25 @@ def examine(root: Path, name: str, min_side: int) -> dict:
     except OSError as error:
         row["reason"] = f"unreadable: {error.strerror}"  # not the whole message, which holds this machine's path
     return row
+
+
+def drawn_by(config: PhotoConfig) -> PhotoConfig:
+    """The settings that the photographs were drawn by: of shards those of their making, else `config` itself."""
+    return PhotoConfig(**open_shards(from_root(config.folder)).settings["drawn"]) if config.source == SHARDS else config
+
+
+def _find_shards(config: PhotoConfig) -> ShardSet:
+    """Open the folder of shards, and print one line about it. Nothing is ignored without a word but val_share."""
+    if not config.folder:
+        raise ValueError("no folder of shards is given: set PHOTOS=DIR (make) or `folder` (notebook)")
+    shards = open_shards(from_root(config.folder))
+    count = shards.count("train") + shards.count("val")
+    if config.n_images not in (0, count):
+        raise ValueError(f"the shards in {shards.root} hold {count:,} photographs: set n_images=0 to use them all")
+    if config.manifest:
+        raise ValueError("shards have a manifest of their own: leave `manifest` empty")
+    print(f"{shards.summary()} [{shards.root.name}]")
+    return shards
 
 
 def _refuse_bad_manifest(manifest: pd.DataFrame, path: Path) -> None:
