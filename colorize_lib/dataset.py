@@ -13,9 +13,10 @@ from filelock import FileLock
 
 from . import color
 from .files import write_text
-from .images import UnusablePhoto, read_rgb, resize
-from .photos import PhotoConfig, PhotoSet
+from .images import read_rgb, read_square, resize
+from .photos import PhotoConfig, PhotoSet, drawn_by
 from .progress import Progress
+from .shards import ShardSet
 from .sources import DATA_DIR, package_photographs, sample_split
 
 CACHE_FORMAT = 1  # part of the key: raise it when the pixels that a file gives change
@@ -57,7 +58,7 @@ def _build_cache(photos: PhotoSet, size: int, final: Path) -> None:
     cache = np.lib.format.open_memmap(partial, mode=mode, dtype=np.uint8, shape=None if done else shape)
 
     def decode(row: int) -> np.ndarray:
-        return _decode(photos.root / rows.path[row], rows.sha256[row], size)
+        return read_square(photos.root / rows.path[row], rows.sha256[row], size)
 
     label = f"decoding photographs to {size} px"
     with Progress(len(rows), label, start=done) as progress, ThreadPoolExecutor() as pool:
@@ -71,20 +72,6 @@ def _build_cache(photos: PhotoSet, size: int, final: Path) -> None:
     del cache
     partial.replace(final)
     note.unlink(missing_ok=True)
-
-
-def _decode(path: Path, sha256: str, size: int) -> np.ndarray:
-    """One file, checked against the manifest, as uint8 (size,size,3)."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is in the manifest but not on the disk") from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"{path} is not the file of the manifest: its sha256 differs. Restore it, or draw anew.")
-    try:
-        return resize(read_rgb(content)[0], size)
-    except UnusablePhoto as error:
-        raise ValueError(f"{path} is usable by the manifest, but {error}") from error
 
 
 class ColorizationDataset:
@@ -206,14 +193,21 @@ def to_lab(rgb: torch.Tensor, flip: torch.Tensor | None = None) -> tuple[torch.T
 
 
 def make_dataloaders(
-    photos: PhotoSet,
+    photos: PhotoSet | ShardSet,
     size: int = 256,
     batch_size: int = 16,
     seed: int = 0,
     device: torch.device | str = "cpu",
     data_dir: Path = DATA_DIR,
 ) -> tuple[LabLoader, LabLoader]:
-    """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs."""
+    """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs.
+
+    Shards are not cached, but streamed: their loaders are `shard_loader.ShardLoader`s.
+    """
+    if isinstance(photos, ShardSet):
+        from .shard_loader import make_shard_loaders  # it imports this module
+
+        return make_shard_loaders(photos, size, batch_size, seed, device)
     photographs = cached_photographs(photos, size, data_dir)
     split = photos.usable.split.to_numpy()
 
@@ -230,7 +224,7 @@ def showcase(config: PhotoConfig, size: int) -> dict[str, torch.Tensor]:
     They are the photographs that installed packages ship: no run trains on them. The source `sample` does train on six
     of the eight, so there the showcase is the two that validate.
     """
-    names = list(package_photographs())
+    names, config = list(package_photographs()), drawn_by(config)
     if config.source == "sample":
         names = [name for name, split in sample_split(config.seed).items() if split == "val"]
     pixels = [resize(read_rgb(package_photographs()[name].read_bytes())[0], size) for name in names]

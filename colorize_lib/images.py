@@ -1,7 +1,9 @@
 """One image file to one upright 8-bit sRGB picture."""
 
+import hashlib
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
@@ -96,6 +98,23 @@ def is_greyscale(image: Image.Image) -> bool:
 def resize(image: Image.Image, size: int) -> np.ndarray:
     """Squash an RGB picture to size x size (bicubic, with antialiasing): uint8 (size,size,3)."""
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def read_square(path: Path, sha256: str, size: int) -> np.ndarray:
+    """One file, checked against the sha256 of its manifest, squashed to size x size: uint8 (size,size,3).
+
+    Raises FileNotFoundError for a missing file, and ValueError for one whose content is not the manifest's.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is in the manifest but not on the disk") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{path} is not the file of the manifest: its sha256 differs. Restore it, or draw anew.")
+    try:
+        return resize(read_rgb(content)[0], size)
+    except UnusablePhoto as error:
+        raise ValueError(f"{path} is usable by the manifest, but {error}") from error
 
 
 def _refuse(image: Image.Image) -> None:

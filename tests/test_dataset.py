@@ -57,8 +57,13 @@ def photos(tmp_path, data) -> PhotoSet:
 @pytest.fixture
 def decodes(monkeypatch) -> list[str]:
     """The names of the files that are decoded for a cache from now on."""
-    names, decode = [], dataset_module._decode
-    monkeypatch.setattr(dataset_module, "_decode", lambda path, *rest: names.append(path.name) or decode(path, *rest))
+    names, decode = [], dataset_module.read_square
+
+    def counting(path, *rest):
+        names.append(path.name)
+        return decode(path, *rest)
+
+    monkeypatch.setattr(dataset_module, "read_square", counting)
     return names
 
 
@@ -175,7 +180,7 @@ from colorize_lib import dataset
 from colorize_lib.photos import PhotoSet, read_manifest
 
 folder, manifest, data, size = sys.argv[1:]
-decode, numbers = dataset._decode, itertools.count(1)
+decode, numbers = dataset.read_square, itertools.count(1)
 
 def halting(path, *rest):
     if next(numbers) == 6:
@@ -183,7 +188,7 @@ def halting(path, *rest):
         sys.stdin.read()
     return decode(path, *rest)
 
-dataset._decode, dataset.CHUNK = halting, 2
+dataset.read_square, dataset.CHUNK = halting, 2
 photos = PhotoSet(Path(folder), read_manifest(Path(manifest)), Path(manifest))
 dataset.cached_photographs(photos, int(size), Path(data))
 print("finished", flush=True)
