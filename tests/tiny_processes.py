@@ -146,7 +146,7 @@ def first_use(folder: Path, data: Path) -> dict:
         setattr(module, name, counting)
 
     count_calls(photos, "examine", "examined")
-    count_calls(dataset, "_decode", "decoded")
+    count_calls(dataset, "read_square", "decoded")
     processes.wait_for_all()
     found = find_photographs(PhotoConfig(source="folder", folder=str(folder), n_images=0), data)
     pixels = cached_photographs(found, 32, data)
