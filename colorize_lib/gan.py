@@ -144,8 +144,8 @@ class MainModel(TrainableModel):
         self.GANcriterion = GANLoss(config.gan_mode).to(self.accelerator.device)
         self.L1criterion, self.L2criterion = nn.L1Loss(), nn.MSELoss()
         betas = (config.beta1, config.beta2)
-        self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), config.lr_G, betas))
-        self.opt_D = self.accelerator.prepare(torch.optim.Adam(self.net_D.parameters(), config.lr_D, betas))
+        self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), config.lr_G, betas, fused=True))
+        self.opt_D = self.accelerator.prepare(torch.optim.Adam(self.net_D.parameters(), config.lr_D, betas, fused=True))
         if config.ema_decay:
             self.average_generator(config.ema_decay)
         extra = {"loss_G_L2": config.lambda_L2, "loss_G_cosine": config.lambda_cosine}
@@ -220,7 +220,7 @@ class RegressionModel(TrainableModel):
         self.loss_names = (f"loss_{loss}",)
         self.net_G = self.prepare(net_G)
         self.criterion = criteria[loss]()
-        self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), lr))
+        self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), lr, fused=True))
 
     def optimize(self) -> None:
         """One step of Adam on the loss."""

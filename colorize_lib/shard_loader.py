@@ -93,8 +93,8 @@ class ShardLoader:
             flips = np.zeros(self.batch_size, dtype=bool)
             if self.train:
                 flips = np.random.default_rng((self.seed, self.epoch, batch)).random(self.batch_size) < 0.5
-            flip = torch.from_numpy(flips[self.process_index :: self.num_processes][: len(rgb)]).to(self.device)
-            L, ab = to_lab(rgb.to(self.device, non_blocking=True), flip)
+            flips = flips[self.process_index :: self.num_processes][: len(rgb)]
+            L, ab = to_lab(rgb.to(self.device, non_blocking=True), flips)
             yield {"L": L, "ab": ab}
 
     def stream(self, start: int) -> ShardStream:
