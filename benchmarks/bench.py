@@ -93,7 +93,7 @@ def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelera
         for batch in reference_loader(paths, size, options.batch_size, options.workers, train=False):
             batch["L"].to(accelerator.device), batch["ab"].to(accelerator.device)
 
-    found: dict[str, list[tuple[float, float]]] = {"reference": [], "first": [], "later": []}
+    found: dict[str, list[tuple[float, float]]] = {"reference": [], "first": [], "later": [], "read": []}
     for number in range(options.rounds):
         found["reference"].append(_cost(reference, len(paths)))
         loaders: list[LabLoader] = []
@@ -107,10 +107,17 @@ def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelera
             for _ in range(LATER):
                 _epoch(loaders)
 
+        def read(loaders: list[LabLoader] = loaders) -> None:
+            for loader in loaders * LATER:
+                for start in range(0, len(loader.dataset), options.batch_size):
+                    loader.dataset.rgb(np.arange(start, min(start + options.batch_size, len(loader.dataset))))
+
         found["first"].append(_cost(first, len(paths)))
         found["later"].append(_cost(later, LATER * len(paths)))
+        found["read"].append(_cost(read, LATER * len(paths)))
     rows = []
-    for label, key in (("data path, first epoch", "first"), ("data path, later epochs", "later")):
+    ways = (("data path, first epoch", "first"), ("data path, later epochs", "later"))
+    for label, key in (*ways, ("later epochs, what stays on the CPU beside a GPU", "read")):
         for k, per in ((0, ""), (1, ", per core")):
             rows.append(_row(label + per, [pair[k] for pair in found["reference"]], [pair[k] for pair in found[key]]))
     return rows
@@ -139,7 +146,7 @@ def _cost(work: Callable[[], None], images: int) -> tuple[float, float]:
     work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return images / (time.perf_counter() - begin), images / (_cpu_seconds() - cpu)
+    return images / (time.perf_counter() - begin), images / max(_cpu_seconds() - cpu, 1e-6)
 
 
 def _cpu_seconds() -> float:
@@ -173,14 +180,20 @@ def training(folder: Path, scratch: Path, options: argparse.Namespace, accelerat
         loader = reference_loader(paths, options.size, options.batch_size, options.workers)
         steps = {"reference": _reference_steps(reference, loader), "ours": _our_steps(model, train_dl)}
         speed: dict[str, list[float]] = {"reference": [], "ours": []}
-        for one in steps.values():
+        memory = {}
+        for name, one in steps.items():
             timed(one, 2, accelerator.device)  # warm up
+            if accelerator.device.type == "cuda":  # both hold their networks; what a step needs beside them differs
+                held = torch.cuda.memory_allocated()
+                torch.cuda.reset_peak_memory_stats()
+                timed(one, 1, accelerator.device)
+                memory[f"step's GPU memory, GB, {name}"] = (torch.cuda.max_memory_allocated() - held) / 1e9
         for _ in range(options.rounds):
             for name, one in steps.items():
                 keep_freed_memory(name == "ours" and accelerator.device.type == "cpu")
                 seconds = timed(one, options.iterations, accelerator.device)
                 speed[name].append(options.iterations * options.batch_size / seconds)
-        rows.append(_row(label, speed["reference"], speed["ours"]))
+        rows.append(_row(label, speed["reference"], speed["ours"]) | memory)
         print(f"{label}: {rows[-1]['ratio']:.2f}", flush=True)
         del steps, reference, model, nets
     return rows

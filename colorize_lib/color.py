@@ -50,9 +50,9 @@ def _levels_to_lab(rgb: torch.Tensor) -> torch.Tensor:
             weights = [weight / _WHITE[channel] for weight in _XYZ_FROM_RGB[channel]]
             torch.mul(linear[:, 0], weights[0], out=out[:, k])
             out[:, k].add_(linear[:, 1], alpha=weights[1]).add_(linear[:, 2], alpha=weights[2])
-        bright, straight = out > _DARK, (out * 7.787).add_(16 / 116)
-        out.clamp_(min=_DARK).log_().mul_(1 / 3).exp_()
-        torch.where(bright, out, straight, out=out)
+        # The straight line touches the cube root from above at the bend: the smaller of the two is the right one.
+        straight = (out * 7.787).add_(16 / 116)
+        torch.minimum(out.clamp_(min=_DARK).log_().mul_(1 / 3).exp_(), straight, out=out)
         fy, fx, fz = out.unbind(dim=1)
         fx.sub_(fy).mul_(500)
         fz.sub_(fy).mul_(-200)

@@ -55,6 +55,8 @@ def test_the_reference_and_ours_are_timed_side_by_side(script, photographs, tmp_
         "data path, first epoch, per core",
         "data path, later epochs",
         "data path, later epochs, per core",
+        "later epochs, what stays on the CPU beside a GPU",
+        "later epochs, what stays on the CPU beside a GPU, per core",
         "GAN",
         "L1",
     ]

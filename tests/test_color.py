@@ -39,6 +39,15 @@ def test_agrees_with_skimage_both_ways(image):
     assert np.abs(rgb - skimage.color.lab2rgb(lab)).max() < 1e-4
 
 
+def test_8_bit_pictures_agree_with_skimage_one_by_one_and_together():
+    levels = torch.arange(0, 256, 3, dtype=torch.uint8)
+    planes = [torch.stack(torch.meshgrid(levels[k : k + 1], levels, levels, indexing="ij"), -1)[0] for k in range(86)]
+    pictures = torch.stack(planes)  # (86,86,86,3), dark ones among them
+    lab = color.rgb_to_lab(pictures.permute(0, 3, 1, 2))
+    assert np.abs(lab.permute(0, 2, 3, 1).numpy() - skimage.color.rgb2lab(pictures.numpy())).max() < 1e-3
+    assert torch.equal(color.rgb_to_lab(pictures[7:8].permute(0, 3, 1, 2).contiguous()), lab[7:8])
+
+
 def test_out_of_gamut_lab_is_clipped_like_skimage():
     rng = np.random.default_rng(0)
     lab = np.stack([rng.uniform(0, 100, (64, 64)), *rng.uniform(-110, 110, (2, 64, 64))], axis=-1)
