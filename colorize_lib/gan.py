@@ -205,14 +205,22 @@ class RegressionModel(TrainableModel):
     """A generator trained without a discriminator, on mean |G(L) - ab| (`L1`) or mean (G(L) - ab)^2 (`L2`); the loss
     has no factor lambda.
 
-    Adam's betas are its defaults (0.9, 0.999), as the reports' pretraining leaves them.
+    Adam's betas are its defaults (0.9, 0.999), as the reports' pretraining leaves them. ema_decay: of a moving average
+    of the weights, which is judged and saved; 0: none.
     Raises ValueError for an unknown loss.
     """
 
     network_names = ("net_G",)
     optimizer_names = ("opt_G",)
 
-    def __init__(self, net_G: nn.Module, lr: float = 1e-4, accelerator: Accelerator | None = None, loss: str = "L1"):
+    def __init__(
+        self,
+        net_G: nn.Module,
+        lr: float = 1e-4,
+        accelerator: Accelerator | None = None,
+        loss: str = "L1",
+        ema_decay: float = 0.0,
+    ):
         super().__init__(accelerator)
         criteria = {"L1": nn.L1Loss, "L2": nn.MSELoss}
         if loss not in criteria:
@@ -221,6 +229,8 @@ class RegressionModel(TrainableModel):
         self.net_G = self.prepare(net_G)
         self.criterion = criteria[loss]()
         self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), lr, fused=True))
+        if ema_decay:
+            self.average_generator(ema_decay)
 
     def optimize(self) -> None:
         """One step of Adam on the loss."""

@@ -93,9 +93,17 @@ def pretrain_generator(
     showcase: torch.Tensor | None = None,
     accelerator: Accelerator | None = None,
     score: Callable[[nn.Module, LabLoader], dict[str, float]] = validate,
+    ema_decay: float = 0.0,
 ) -> pd.DataFrame:
-    """Train a generator on L1 alone (Adam, `lr`); everything else as in `train_model`."""
-    return train_model(RegressionModel(net_G, lr, accelerator), train_dl, val_dl, epochs, run, config, showcase, score)
+    """Train a generator on L1 alone (Adam, `lr`); everything else as in `train_model`.
+
+    ema_decay: of a moving average of the weights, which is validated and which net_G has in the end; 0: none.
+    """
+    model = RegressionModel(net_G, lr, accelerator, ema_decay=ema_decay)
+    history = train_model(model, train_dl, val_dl, epochs, run, config, showcase, score)
+    if ema_decay:
+        net_G.load_state_dict(model.generator.state_dict())
+    return history
 
 
 class _Training:

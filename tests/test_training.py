@@ -181,6 +181,22 @@ def test_validation_rows_do_not_depend_on_the_training_mode(tmp_path):
     assert modes == {True: {True}, False: {False}}
 
 
+def test_pretraining_leaves_the_average_that_it_validated(tmp_path):
+    def trained(folder: str, **options) -> tuple[dict, float]:
+        torch.manual_seed(0)
+        net_G = build_generator(GeneratorConfig("unet", 32, 5, 4))
+        history = pretrain_generator(net_G, *loaders(), 2, tiny_run(tmp_path / folder), lr=1e-2, **options)
+        last = history[history.kind == "epoch"].iloc[-1].val_L1
+        assert validate(net_G, loaders()[1])["val_L1"] == pytest.approx(last)
+        return net_G.state_dict(), last
+
+    (plain, of_plain), (average, of_average) = trained("plain"), trained("average", ema_decay=0.9)
+    assert of_plain != of_average
+    assert any(not torch.equal(plain[key], average[key]) for key in plain)
+    again, _ = trained("average", ema_decay=0.9)  # finished: nothing is trained, and the same is left
+    assert all(torch.equal(again[key], average[key]) for key in average)
+
+
 def test_a_dynamic_unet_is_in_train_mode_in_every_step_of_pretraining(tmp_path):
     net_G = build_generator(GeneratorConfig("resnet18_dynamic_unet", 32)).eval()
     modes = {True: set(), False: set()}  # by whether gradients are on
