@@ -4,7 +4,8 @@ python benchmarks/quality_time.py --photos DIR [--size 64] [--epochs NAME=EPOCHS
 
 Trains each on the same photographs, one after the other on the same machine, and goes on where it was stopped. Writes
 a table, a plot and the histories to outputs/bench/quality-SIZE/. `resnet18_fast/2` and `/8` are the light generator
-whose decoder stops at a half or an eighth of the resolution; `@0.0003` after a name is a learning rate (else 0.0001).
+whose decoder stops at a half or an eighth of the resolution; `@0.0003` after a name is a learning rate (else 0.0001),
+`@0.0003@0.99` that and the decay of a moving average of the weights (else none).
 """
 
 import argparse
@@ -46,7 +47,8 @@ def main() -> None:
     histories = {}
     for word in options.epochs:
         name, epochs = word.split("=")
-        architecture, _, lr = name.partition("@")
+        words = name.split("@")
+        architecture, lr, ema_decay = words + ["", "0.0001", "0"][len(words) :]
         seed_everything(0)
         net_G = build(architecture, options.size, weights)
         run = start_run(
@@ -60,7 +62,16 @@ def main() -> None:
         print(f"== {name}, {sum(p.numel() for p in net_G.parameters()) / 1e6:.1f} million parameters")
         loop = LoopConfig(show_at=(), show_every=10**9)
         histories[name] = pretrain_generator(
-            net_G, train_dl, val_dl, int(epochs), run, float(lr or 1e-4), loop, accelerator=accelerator, score=score
+            net_G,
+            train_dl,
+            val_dl,
+            int(epochs),
+            run,
+            float(lr),
+            loop,
+            accelerator=accelerator,
+            score=score,
+            ema_decay=float(ema_decay),
         )
     report(histories, baselines(train_dl, val_dl), OUTPUTS / "bench" / f"quality-{options.size}")
 
