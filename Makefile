@@ -27,7 +27,7 @@ LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/*/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help setup run-all run human-test demo bench test lint format lock clean
+.PHONY: FORCE help setup run-all run report publish human-test demo bench test lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,12 @@ $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretrainin
 $(call executed,04_resnet18_gan_finetune): $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining)
 $(call executed,06_evaluation): $(call executed,04_resnet18_gan_finetune) $(call executed,05_cifar10_cgan)
 $(call executed,07_colorize_your_photos): $(call executed,04_resnet18_gan_finetune)
+
+report: setup ## Make a site of PROFILE's executed notebooks: outputs/PROFILE/report/index.html
+	$(PY) notebooks/report.py --profile $(PROFILE)
+
+publish: setup ## Copy PROFILE's notebooks without its photographs to outputs/published, to be committed
+	$(PY) notebooks/publish.py --profile $(PROFILE)
 
 human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
 	$(PY) -m colorize_lib human-test $(OUT)/06_evaluation/human_test
