@@ -94,7 +94,7 @@ bench: setup ## Time ours beside the recipe that others use, on PHOTOS or packag
 	$(PY) benchmarks/bench.py $(if $(PHOTOS),--photos '$(PHOTOS)') --json outputs/published/benchmarks.json
 
 test: setup ## Run the tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## Check style, and that no notebook carries outputs
 	$(VENV)/bin/ruff check .
