@@ -27,7 +27,7 @@ LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/*/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help setup run-all run report publish human-test demo bench test lint format lock clean
+.PHONY: FORCE help setup run-all run report publish human-test demo bench test lint format badges lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -105,6 +105,9 @@ format: setup ## Mend style, and strip the notebooks
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/nbstripout --keep-id notebooks/*.ipynb
+
+badges: ## Have badges and Colab cells name your repository: make badges REPO=owner/name
+	@$(PYTHON) notebooks/badges.py "$$REPO"
 
 clean: ## Delete outputs/PROFILE, with checkpoints and people's answers
 	rm -rf $(OUT)

@@ -94,7 +94,7 @@ def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> R
 
 
 def environment() -> dict:
-    """What the run ran on: Python, packages, device, threads, processes, commit, time.
+    """What the run ran on: Python, packages, device, the CPU's instructions, threads, processes, commit, time.
 
     The commit is followed by "+changes" if the tree is dirty.
     """
@@ -103,6 +103,7 @@ def environment() -> dict:
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
         "cpu_threads": torch.get_num_threads(),
         "processes": processes.count(),
         "commit": _commit(),

@@ -2,6 +2,8 @@
 
 import ast
 import importlib.util
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,16 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 COLAB_LIST = ROOT / "notebooks" / "colab-requirements.txt"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def copy_repository(folder: Path) -> Path:
+    """Copy what git tracks or would track into `folder`, with the times of the files."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    for name in subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if name and (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
 
 
 def load_runner() -> ModuleType:

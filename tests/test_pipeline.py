@@ -12,30 +12,29 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from notebook_tools import copy_repository
 from PIL import Image
 
 from colorize_lib.checkpoint import load_generator
 from colorize_lib.colorizer import Colorizer
 from colorize_lib.human_test.pairs import PairList
 from colorize_lib.human_test.server import TestServer
+from colorize_lib.run import file_digest
 from colorize_lib.sources import old_photographs, package_photographs
 
-ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ["02_baseline_unet_cgan", "03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
 ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan", "06_evaluation", "07_colorize_your_photos"]
 
 
+def fresh_copy(folder: Path) -> Path:
+    """A copy of the repository, with the times of the files, and this environment."""
+    (copy_repository(folder) / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """A copy of what git tracks or would track, with the times of the files, and this environment."""
-    folder = tmp_path_factory.mktemp("repository")
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    for name in subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
-        if name and (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(sys.prefix)
-    return folder
+    return fresh_copy(tmp_path_factory.mktemp("repository"))
 
 
 def make(copy: Path, *words: str) -> str:
@@ -130,6 +129,30 @@ def test_the_evaluation_judges_every_generator_of_its_size(outputs):
     assert metrics["fooled"] is None and metrics["seeds"] == {} and metrics["fid"] == {}
     text = (outputs / "06_evaluation" / "06_evaluation.ipynb").read_text()
     assert "left out, LPIPS" in text and "no answers yet to the 54 pairs" in text
+
+
+def without_times(figures: dict) -> dict:
+    """What metrics.json holds, without the figures that are times: they have `seconds` in their names."""
+    kept = {name: value for name, value in figures.items() if "seconds" not in name}
+    return {name: without_times(value) if isinstance(value, dict) else value for name, value in kept.items()}
+
+
+def results(outputs: Path) -> dict[str, object]:
+    """The settings and figures of every notebook that trains or judges, and the digests of all weights."""
+    files = [outputs / name / f"{kind}.json" for name in ALL[1:-1] for kind in ("config", "metrics")]
+    found = {file: without_times(json.loads(file.read_text())) for file in files}
+    found |= {file: file_digest(file) for file in outputs.rglob("net_G.safetensors")}
+    return {file.relative_to(outputs).as_posix(): content for file, content in found.items()}
+
+
+# It stands before the tests that run notebooks again in the first copy.
+def test_a_second_run_from_scratch_gives_equal_figures_and_weights_to_the_bit(outputs, tmp_path):
+    again = fresh_copy(tmp_path)
+    command = [sys.executable, "notebooks/run.py", "--profile", "test", *ALL[1:-1]]  # one runner: cheaper than make
+    subprocess.run(command, cwd=again, env=variables(again), check=True, stdout=subprocess.DEVNULL)
+    first, second = results(outputs), results(again / "outputs" / "test")
+    assert sum(name.endswith(".safetensors") for name in first) == len(TRAINING) + 3 and second.keys() == first.keys()
+    assert [name for name in first if second[name] != first[name]] == []
 
 
 def test_the_evaluation_reads_answers_and_other_seeds(outputs, copy):

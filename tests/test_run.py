@@ -17,6 +17,7 @@ def test_a_run_records_its_settings_and_environment(tmp_path):
     assert config["profile"] == "test" and config["gan"]["lambda_L1"] == 10.0 and config["photographs"] == "abc"
     environment = json.loads((one.path / "env.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert environment["cpu_instructions"] and environment["cpu_threads"] == torch.get_num_threads()
     assert environment["python"] and environment["commit"] and environment["started"].endswith("+00:00")
 
 
