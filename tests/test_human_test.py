@@ -1,7 +1,6 @@
 """The human test: the pairs, the server, the page in a real browser, and the rate."""
 
 import json
-import shutil
 import urllib.error
 import urllib.request
 from threading import Thread
@@ -182,20 +181,6 @@ def test_the_command_names_a_port_that_is_taken(server, pairs, capsys):
 
 
 # --- the page ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's Chromium, driven by playwright. The profile of the browser ends with the test."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

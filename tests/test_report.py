@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -160,19 +159,6 @@ def published(profile, tmp_path_factory) -> Path:
 
 
 # --- the site in a browser ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def is_there(url: str) -> bool:
