@@ -1,5 +1,6 @@
 """The scripts of benchmarks/ run to their end at tiny size, and their tables hold what they promise."""
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -7,8 +8,12 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pictures import save_photographs
+
+from colorize_lib.checkpoint import save_weights
+from colorize_lib.models import GeneratorConfig, build_generator
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TINY = ["--size", "32", "--batch-size", "4", "--device", "cpu"]
@@ -110,3 +115,31 @@ def test_quality_is_plotted_against_time(script, photographs, tmp_path, capsys):
         assert 0 < row["L1 of ab"] < 1 and row["seconds an epoch"] > 0 and row["spill"] >= 0
         assert row[f"s to L1 of {row['generator']}"] > 0
     assert (folder / "quality_time.png").stat().st_size > 10_000
+
+
+def test_settings_of_the_gan_stage_stand_beside_the_saturated_start(script, photographs, tmp_path):
+    start = tmp_path / "net_G.safetensors"
+    config = GeneratorConfig("resnet18_fast", 32)
+    save_weights(build_generator(config), start, {"generator": dataclasses.asdict(config)})
+    file = tmp_path / "gan_stage.json"
+    options = ["--photos", str(photographs), "--weights", str(start), "--batch-size", "4", "--json", str(file)]
+    settings = ["n_down_D=1", "lr_D=2e-05,ema_decay=0.9,n_down_D=1,spectral_norm=1"]
+    script("gan_stage", *options, *settings)
+    record = json.loads(file.read_text())
+    rows = pd.DataFrame(record["rows"]).set_index("setting")
+    assert list(rows.index) == [
+        "grey",
+        "L1 only",
+        *(f"L1 only, colour x {k}" for k in (1.25, 1.5, 2.0, 2.5, 3.0)),
+        *settings,
+    ]
+    assert rows.colourfulness["grey"] < 0.01
+    assert rows.colourfulness["L1 only, colour x 2.0"] > rows.colourfulness["L1 only"]
+    assert (rows.loc[settings, "L1"] != rows.L1["L1 only"]).all()
+    assert rows.loss_D[settings[0]] != rows.loss_D[settings[1]]
+
+
+def test_a_setting_that_does_not_exist_is_named(script, capsys):
+    with pytest.raises(SystemExit):
+        script("gan_stage", "--photos", ".", "--weights", "net_G.safetensors", "lambda_L3=1")
+    assert "'lambda_L3' is no setting; choose among lr_G" in capsys.readouterr().err
