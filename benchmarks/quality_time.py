@@ -3,9 +3,10 @@
 python benchmarks/quality_time.py --photos DIR [--size 64] [--epochs NAME=EPOCHS ...]
 
 Trains each on the same photographs, one after the other on the same machine, and goes on where it was stopped. Writes
-a table, a plot and the histories to outputs/bench/quality-SIZE/. `resnet18_fast/2` and `/8` are the light generator
-whose decoder stops at a half or an eighth of the resolution; `@0.0003` after a name is a learning rate (else 0.0001),
-`@0.0003@0.99` that and the decay of a moving average of the weights (else none).
+a table and a plot to outputs/published/quality_time_SIZE, the histories to outputs/bench/quality-SIZE/.
+`resnet18_fast/2` and `/8` are the light generator whose decoder stops at a half or an eighth of the resolution;
+`@0.0003` after a name is a learning rate (else 0.0001), `@0.0003@0.99` that and the decay of a moving average of the
+weights (else none).
 """
 
 import argparse
@@ -73,7 +74,7 @@ def main() -> None:
             score=score,
             ema_decay=float(ema_decay),
         )
-    report(histories, baselines(train_dl, val_dl), OUTPUTS / "bench" / f"quality-{options.size}")
+    report(histories, baselines(train_dl, val_dl), OUTPUTS / "published" / f"quality_time_{options.size}")
 
 
 def build(architecture: str, size: int, weights: str | None) -> nn.Module:
@@ -97,8 +98,8 @@ def score(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
     return validate(net_G, val_dl) | {"spill": spilt / smooth}
 
 
-def report(histories: dict[str, pd.DataFrame], simple: dict[str, dict[str, float]], folder: Path) -> None:
-    """Print and write the table and the plot."""
+def report(histories: dict[str, pd.DataFrame], simple: dict[str, dict[str, float]], target: Path) -> None:
+    """Print the table and write it to `target`.json, and the plot to `target`.png."""
     rows, levels = [], {}
     figure, axes = plt.subplots(1, len(FIGURES), figsize=(4 * len(FIGURES), 3.4), layout="constrained")
     for name, history in histories.items():
@@ -117,7 +118,8 @@ def report(histories: dict[str, pd.DataFrame], simple: dict[str, dict[str, float
     axes[1].axhline(simple["truth"]["val_colorfulness"], color="black", linestyle="--", label="truth")
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(folder / "quality_time.png", dpi=120)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target.with_suffix(".png"), dpi=120)
     for row in rows:  # how long each took to reach the best L1 of each other one
         for other, level in levels.items():
             reached = levels[row["generator"]]
@@ -125,8 +127,8 @@ def report(histories: dict[str, pd.DataFrame], simple: dict[str, dict[str, float
             row[f"s to L1 of {other}"] = float(reached.index[0]) if len(reached) else None
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="{:.4g}".format))
-    (folder / "quality_time.json").write_text(json.dumps(json.loads(table.to_json(orient="records")), indent=1) + "\n")
-    print(f"grey {simple['grey']['val_L1']:.4f}; plot: {folder / 'quality_time.png'}")
+    target.with_suffix(".json").write_text(json.dumps(json.loads(table.to_json(orient="records")), indent=1) + "\n")
+    print(f"grey {simple['grey']['val_L1']:.4f}; plot: {target.with_suffix('.png')}")
 
 
 if __name__ == "__main__":

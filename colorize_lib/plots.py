@@ -175,6 +175,27 @@ def trade_off(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def settings_tried(rows: pd.DataFrame, truth: float) -> Figure:
+    """Error against colourfulness of each setting of the GAN stage, and of its start with more and more colour.
+
+    rows: `setting`, `epochs`, `L1`, `colourfulness`, by benchmarks/gan_stage.py; the last epoch of a setting counts.
+    truth: the colourfulness of the true photographs. The bar is 5 % above the start's L1.
+    """
+    figure, axis = plt.subplots(figsize=(8.5, 5.5), layout="constrained")
+    start = rows[rows.setting.str.startswith("L1 only")]
+    axis.plot(start.L1, start.colourfulness, color="0.4", marker=".", label="L1 only, colour times 1 to 3")
+    axis.axvline(1.05 * start.L1.iloc[0], color="0.4", linestyle=":", label="L1 only's error plus 5 %")
+    axis.axhline(truth, color="0.4", linestyle="--", label="truth")
+    colours = plt.get_cmap("tab20").colors
+    tried = rows[rows.epochs > 0].groupby("setting", sort=False).last()
+    for k, (name, of) in enumerate(tried.iterrows()):
+        axis.plot(of.L1, of.colourfulness, marker="o", linestyle="", color=colours[k % len(colours)], label=name)
+    axis.set(xlabel="L1 on ab / 110 (lower is better)", ylabel="colourfulness")
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", frameon=False, fontsize="small", ncols=2)
+    return figure
+
+
 def hue_intervals(table: pd.DataFrame) -> Figure:
     """The error of each true hue, a point with its interval for each answer; table as in `trade_off`."""
     names = table.index.get_level_values("answer").unique()

@@ -106,15 +106,15 @@ def test_the_headline_ends_at_the_level_or_when_time_is_up(script, photographs, 
 
 def test_quality_is_plotted_against_time(script, photographs, tmp_path, capsys):
     options = ["--photos", str(photographs), "--size", "32", "--batch-size", "4", "--encoder-weights", "none"]
-    folder = tmp_path / "bench" / "quality-32"
+    target = tmp_path / "published" / "quality_time_32"
     epochs = ["resnet18_fast@0.0003@0.9=2", "resnet18_fast/8=1"]
     script("quality_time", *options, "--epochs", *epochs, OUTPUTS=tmp_path)
-    rows = json.loads((folder / "quality_time.json").read_text())
+    rows = json.loads(target.with_suffix(".json").read_text())
     assert [row["generator"] for row in rows] == ["resnet18_fast@0.0003@0.9", "resnet18_fast/8"]
     for row in rows:
         assert 0 < row["L1 of ab"] < 1 and row["seconds an epoch"] > 0 and row["spill"] >= 0
         assert row[f"s to L1 of {row['generator']}"] > 0
-    assert (folder / "quality_time.png").stat().st_size > 10_000
+    assert target.with_suffix(".png").stat().st_size > 10_000
 
 
 def test_settings_of_the_gan_stage_stand_beside_the_saturated_start(script, photographs, tmp_path):
