@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import nn
 
 from colorize_lib import color, regions
@@ -113,6 +114,9 @@ def report(histories: dict[str, pd.DataFrame], simple: dict[str, dict[str, float
         for axis, (key, label) in zip(axes, FIGURES.items(), strict=True):
             axis.plot(epochs.seconds, epochs[key], marker="o", markersize=3, label=name)
             axis.set(xlabel="seconds of training", ylabel=label, xscale="log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.grid(alpha=0.3)
     axes[0].axhline(simple["grey"]["val_L1"], color="grey", linestyle="--", label="grey")
     axes[1].axhline(simple["truth"]["val_colorfulness"], color="black", linestyle="--", label="truth")
