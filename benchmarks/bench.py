@@ -8,6 +8,7 @@ of the ratios over rounds. Without --photos the photographs are the crops of the
 
 import argparse
 import gc
+import itertools
 import json
 import multiprocessing
 import os
@@ -15,6 +16,8 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +28,7 @@ from accelerate import Accelerator
 from memory import peak_memory
 from PIL import Image
 from reference import ReferenceGan, ReferenceRegression, reference_loader, timed
+from torch import nn
 
 from colorize_lib.dataset import LabLoader, make_dataloaders
 from colorize_lib.files import write_text
@@ -33,7 +37,7 @@ from colorize_lib.models import build_generator, fitting_config
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
 from colorize_lib.photos import PhotoConfig, PhotoSet, find_photographs
-from colorize_lib.run import environment, keep_freed_memory, make_accelerator, seed_everything
+from colorize_lib.run import environment, make_accelerator, seed_everything
 from colorize_lib.sources import DATA_DIR, list_images, sample
 
 IMAGES = 320  # photographs of the data path
@@ -56,27 +60,31 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the reference's loader (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto | cpu")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=6, help="of training in each round (%(default)s)")
+    parser.add_argument("--iterations", type=int, default=8, help="of training in each round (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
     accelerator = make_accelerator(options.device)
     with tempfile.TemporaryDirectory() as folder:
         photos = options.photos or _sample_as_jpeg(Path(folder) / "photographs")
-        paths = [photos / path for path in list_images(photos)][:IMAGES]
+        paths = [photos / path for path in list_images(photos)]
+        if not paths:
+            parser.error(f"{photos} holds no photographs")
+        paths = paths[:: max(1, len(paths) // IMAGES)][:IMAGES]  # from all of the folder
         linked = _linked(paths, Path(folder) / "chosen")
         rows = data_path(linked, Path(folder), options, accelerator)
-        rows += training(linked, Path(folder), options, accelerator)
+        rows += training(linked, Path(folder), options)
         table = pd.DataFrame(rows)
         memory = pd.DataFrame(memory_use(linked, options))
     print(f"\nimages per second on {accelerator.device}, batches of {options.batch_size}, {options.workers} workers;")
     print(f"the data path at {options.data_size} px, training at {options.size} px;")
     print(f"mixed precision: none in the reference, {accelerator.mixed_precision} in ours")
-    print(table.to_string(index=False, float_format="{:.3g}".format))
+    print(table.drop(columns="rounds").to_string(index=False, float_format="{:.3g}".format))
     print("\npeak memory of an epoch of the data path, GB, Python and packages included")
     print(memory.to_string(index=False, float_format="{:.3f}".format))
     if options.json:
         record = {"environment": environment(), "size": options.size, "batch_size": options.batch_size}
         record |= {"data_size": options.data_size, "device": str(accelerator.device), "workers": options.workers}
+        record |= {"rounds": options.rounds, "iterations": options.iterations}
         record |= {"speed": table.to_dict("records"), "memory": memory.to_dict("records")}
         write_text(options.json, json.dumps(record, indent=1) + "\n")
 
@@ -86,16 +94,12 @@ def main() -> None:
 
 def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelerator: Accelerator) -> list[dict]:
     """Photograph to batch on the device: the first epoch, in which ours checks and caches every file, and later
-    ones. Per core: images per second of CPU time, workers included."""
+    ones. Per core: images per second of CPU time, workers included. The reference has a process of its own."""
     paths, size = [folder / path for path in list_images(folder)], options.data_size
-
-    def reference() -> None:
-        for batch in reference_loader(paths, size, options.batch_size, options.workers, train=False):
-            batch["L"].to(accelerator.device), batch["ab"].to(accelerator.device)
-
     found: dict[str, list[tuple[float, float]]] = {"reference": [], "first": [], "later": [], "read": []}
     for number in range(options.rounds):
-        found["reference"].append(_cost(reference, len(paths)))
+        with _own_process() as process:
+            found["reference"].append(process.submit(_reference_cost, paths, options).result())
         loaders: list[LabLoader] = []
 
         def first(number: int = number, loaders: list[LabLoader] = loaders) -> None:
@@ -121,6 +125,21 @@ def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelera
         for k, per in ((0, ""), (1, ", per core")):
             rows.append(_row(label + per, [pair[k] for pair in found["reference"]], [pair[k] for pair in found[key]]))
     return rows
+
+
+def _reference_cost(paths: list[Path], options: argparse.Namespace) -> tuple[float, float]:
+    """`_cost` of an epoch of the reference's data path."""
+    device = _device_of(options)
+
+    def epoch() -> None:
+        for batch in reference_loader(paths, options.data_size, options.batch_size, options.workers, train=False):
+            batch["L"].to(device), batch["ab"].to(device)
+
+    return _cost(epoch, len(paths))
+
+
+def _device_of(options: argparse.Namespace) -> torch.device:
+    return torch.device("cuda" if options.device == "auto" and torch.cuda.is_available() else "cpu")
 
 
 def _found(folder: Path, data_dir: Path) -> PhotoSet:
@@ -157,73 +176,99 @@ def _cpu_seconds() -> float:
 # --- training ------------------------------------------------------------------------------------------------------
 
 
-def training(folder: Path, scratch: Path, options: argparse.Namespace, accelerator: Accelerator) -> list[dict]:
-    """End to end, photograph to updated weights: images per second after the first epoch has filled the cache."""
-    paths = [folder / path for path in list_images(folder)]
-    train_photos, data_dir = _found(folder, scratch / "data-0"), scratch / "data-0"
-    train_dl = _loaders(train_photos, options.size, options.batch_size, accelerator, data_dir)[0]
-    n_down_D = 3 if options.size >= 256 else 1
+def training(folder: Path, scratch: Path, options: argparse.Namespace) -> list[dict]:
+    """End to end, photograph to updated weights: images per second after the first epoch has filled the cache.
+
+    Each side has a process of its own, as the settings of one's memory allocator would be the other's too.
+    """
     rows = []
     for label, (theirs, ours, gan) in TRAININGS.items():
-        seed_everything(0)
-        nets = [_generator(name, options.size) for name in (theirs, ours)]
-        if gan:
-            reference = ReferenceGan(nets[0], accelerator.device, n_down_D)
-            net_D = init_weights(PatchDiscriminator(input_c=3, n_down=n_down_D))
-            model: TrainableModel = MainModel(nets[1], GanConfig(n_down_D=n_down_D), accelerator, net_D)
-        else:
-            reference = ReferenceRegression(nets[0], accelerator.device)
-            model = RegressionModel(nets[1], accelerator=accelerator)
-        for network in model.networks.values():
-            network.train()
-        nets[0].train()
-        loader = reference_loader(paths, options.size, options.batch_size, options.workers)
-        steps = {"reference": _reference_steps(reference, loader), "ours": _our_steps(model, train_dl)}
         speed: dict[str, list[float]] = {"reference": [], "ours": []}
-        memory = {}
-        for name, one in steps.items():
-            timed(one, 2, accelerator.device)  # warm up
-            if accelerator.device.type == "cuda":  # both hold their networks; what a step needs beside them differs
-                held = torch.cuda.memory_allocated()
-                torch.cuda.reset_peak_memory_stats()
-                timed(one, 1, accelerator.device)
-                memory[f"step's GPU memory, GB, {name}"] = (torch.cuda.max_memory_allocated() - held) / 1e9
-        for _ in range(options.rounds):
-            for name, one in steps.items():
-                keep_freed_memory(name == "ours" and accelerator.device.type == "cpu")
-                seconds = timed(one, options.iterations, accelerator.device)
-                speed[name].append(options.iterations * options.batch_size / seconds)
-        rows.append(_row(label, speed["reference"], speed["ours"]) | memory)
+        with ExitStack() as stack:
+            sides = {name: stack.enter_context(_own_process()) for name in speed}
+            memory = {
+                name: side.submit(_prepare, name, generator, gan, folder, scratch / "data-0", options).result()
+                for (name, side), generator in zip(sides.items(), (theirs, ours), strict=True)
+            }
+            for _ in range(options.rounds):
+                for name, side in sides.items():
+                    seconds = side.submit(_turn, options.iterations).result()
+                    speed[name].append(options.iterations * options.batch_size / seconds)
+        rows.append(_row(label, speed["reference"], speed["ours"]))
+        rows[-1] |= {f"step's GPU memory, GB, {name}": gb for name, gb in memory.items() if gb is not None}
         print(f"{label}: {rows[-1]['ratio']:.2f}", flush=True)
-        del steps, reference, model, nets
     return rows
 
 
-def _generator(name: str, size: int) -> torch.nn.Module:
-    return build_generator(fitting_config(name, size))
+def _own_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
-def _reference_steps(reference: ReferenceGan | ReferenceRegression, loader: torch.utils.data.DataLoader) -> Iterator:
+def _prepare(
+    name: str, generator: str, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace
+) -> float | None:
+    """Build and warm up a side's training in this process; returns what a step needs of a GPU's memory, in GB."""
+    global _steps, _device
+    seed_everything(0)
+    _device = _device_of(options)
+    build = _reference_training if name == "reference" else _our_training
+    _steps = build(_generator(generator, options.size).train(), gan, folder, data_dir, options)
+    timed(_steps, 2, _device)
+    if _device.type != "cuda":
+        return None
+    held = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    timed(_steps, 1, _device)
+    return (torch.cuda.max_memory_allocated() - held) / 1e9
+
+
+def _turn(iterations: int) -> float:
+    """Seconds of so many iterations in this process."""
+    return timed(_steps, iterations, _device)
+
+
+def _reference_training(
+    net_G: nn.Module, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace
+) -> Iterator:
+    paths = [folder / path for path in list_images(folder)]
+    loader = reference_loader(paths, options.size, options.batch_size, options.workers)
+    model = ReferenceGan(net_G, _device, _n_down_D(options)) if gan else ReferenceRegression(net_G, _device)
     while True:
         for batch in loader:
-            yield reference.step(batch)
+            yield model.step(batch)
 
 
-def _our_steps(model: TrainableModel, train_dl: LabLoader) -> Iterator:
-    epoch = 0
-    while True:
+def _our_training(net_G: nn.Module, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace) -> Iterator:
+    accelerator = make_accelerator(options.device)
+    train_dl = _loaders(_found(folder, data_dir), options.size, options.batch_size, accelerator, data_dir)[0]
+    if gan:
+        net_D = init_weights(PatchDiscriminator(input_c=3, n_down=_n_down_D(options)))
+        model: TrainableModel = MainModel(net_G, GanConfig(n_down_D=_n_down_D(options)), accelerator, net_D)
+    else:
+        model = RegressionModel(net_G, accelerator=accelerator)
+    for network in model.networks.values():
+        network.train()
+    for epoch in itertools.count():
         train_dl.set_epoch(epoch)
         for batch in train_dl:
             model.setup_input(batch)
             model.step()
             yield model.losses()
-        epoch += 1
+
+
+def _n_down_D(options: argparse.Namespace) -> int:
+    return 3 if options.size >= 256 else 1
+
+
+def _generator(name: str, size: int) -> nn.Module:
+    return build_generator(fitting_config(name, size))
 
 
 def _row(label: str, reference: list[float], ours: list[float]) -> dict[str, float | str]:
     ratios = [b / a for a, b in zip(reference, ours, strict=True)]
     row = {"what": label, "reference": median(reference), "ours": median(ours)}
-    return row | {"ratio": median(ours) / median(reference), "from": min(ratios), "to": max(ratios)}
+    row |= {"ratio": median(ours) / median(reference), "from": min(ratios), "to": max(ratios)}
+    return row | {"rounds": {"reference": reference, "ours": ours}}
 
 
 # --- memory --------------------------------------------------------------------------------------------------------
