@@ -16,7 +16,6 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -27,8 +26,9 @@ import torch
 from accelerate import Accelerator
 from memory import peak_memory
 from PIL import Image
-from reference import ReferenceGan, ReferenceRegression, reference_loader, timed
+from reference import ReferenceGan, ReferenceRegression, reference_loader
 from torch import nn
+from turns import own_process, prepare, turn
 
 from colorize_lib.dataset import LabLoader, make_dataloaders
 from colorize_lib.files import write_text
@@ -63,6 +63,11 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=8, help="of training in each round (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
+    for generator in {name for theirs, ours, _ in TRAININGS.values() for name in (theirs, ours)}:
+        try:
+            _generator(generator, options.size)
+        except ValueError as error:
+            parser.error(f"--size {options.size} is none for the generator {generator}: {error}")
     accelerator = make_accelerator(options.device)
     with tempfile.TemporaryDirectory() as folder:
         photos = options.photos or _sample_as_jpeg(Path(folder) / "photographs")
@@ -98,7 +103,7 @@ def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelera
     paths, size = [folder / path for path in list_images(folder)], options.data_size
     found: dict[str, list[tuple[float, float]]] = {"reference": [], "first": [], "later": [], "read": []}
     for number in range(options.rounds):
-        with _own_process() as process:
+        with own_process() as process:
             found["reference"].append(process.submit(_reference_cost, paths, options).result())
         loaders: list[LabLoader] = []
 
@@ -179,67 +184,44 @@ def _cpu_seconds() -> float:
 def training(folder: Path, scratch: Path, options: argparse.Namespace) -> list[dict]:
     """End to end, photograph to updated weights: images per second after the first epoch has filled the cache.
 
-    Each side has a process of its own, as the settings of one's memory allocator would be the other's too.
+    The reference's workers have a few batches ready when a turn begins, as at its end. Where loading is what it waits
+    for (a GPU), a turn needs many more iterations than those.
     """
     rows = []
+    device = _device_of(options)
     for label, (theirs, ours, gan) in TRAININGS.items():
         speed: dict[str, list[float]] = {"reference": [], "ours": []}
         with ExitStack() as stack:
-            sides = {name: stack.enter_context(_own_process()) for name in speed}
+            sides = {name: stack.enter_context(own_process()) for name in speed}
+            makers = {"reference": (_reference_training, theirs), "ours": (_our_training, ours)}
             memory = {
-                name: side.submit(_prepare, name, generator, gan, folder, scratch / "data-0", options).result()
-                for (name, side), generator in zip(sides.items(), (theirs, ours), strict=True)
+                name: prepare(sides[name], make, generator, gan, folder, scratch / "data-0", options, device=device)
+                for name, (make, generator) in makers.items()
             }
             for _ in range(options.rounds):
                 for name, side in sides.items():
-                    seconds = side.submit(_turn, options.iterations).result()
-                    speed[name].append(options.iterations * options.batch_size / seconds)
+                    speed[name].append(options.iterations * options.batch_size / turn(side, options.iterations))
         rows.append(_row(label, speed["reference"], speed["ours"]))
-        rows[-1] |= {f"step's GPU memory, GB, {name}": gb for name, gb in memory.items() if gb is not None}
+        if device.type == "cuda":
+            rows[-1] |= {f"step's GPU memory, GB, {name}": gb for name, gb in memory.items()}
         print(f"{label}: {rows[-1]['ratio']:.2f}", flush=True)
     return rows
 
 
-def _own_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-
-
-def _prepare(
-    name: str, generator: str, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace
-) -> float | None:
-    """Build and warm up a side's training in this process; returns what a step needs of a GPU's memory, in GB."""
-    global _steps, _device
-    seed_everything(0)
-    _device = _device_of(options)
-    build = _reference_training if name == "reference" else _our_training
-    _steps = build(_generator(generator, options.size).train(), gan, folder, data_dir, options)
-    timed(_steps, 2, _device)
-    if _device.type != "cuda":
-        return None
-    held = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    timed(_steps, 1, _device)
-    return (torch.cuda.max_memory_allocated() - held) / 1e9
-
-
-def _turn(iterations: int) -> float:
-    """Seconds of so many iterations in this process."""
-    return timed(_steps, iterations, _device)
-
-
 def _reference_training(
-    net_G: nn.Module, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace
+    generator: str, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace
 ) -> Iterator:
+    device, net_G = _device_of(options), _generator(generator, options.size)
     paths = [folder / path for path in list_images(folder)]
     loader = reference_loader(paths, options.size, options.batch_size, options.workers)
-    model = ReferenceGan(net_G, _device, _n_down_D(options)) if gan else ReferenceRegression(net_G, _device)
+    model = ReferenceGan(net_G, device, _n_down_D(options)) if gan else ReferenceRegression(net_G, device)
     while True:
         for batch in loader:
             yield model.step(batch)
 
 
-def _our_training(net_G: nn.Module, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace) -> Iterator:
-    accelerator = make_accelerator(options.device)
+def _our_training(generator: str, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace) -> Iterator:
+    accelerator, net_G = make_accelerator(options.device), _generator(generator, options.size)
     train_dl = _loaders(_found(folder, data_dir), options.size, options.batch_size, accelerator, data_dir)[0]
     if gan:
         net_D = init_weights(PatchDiscriminator(input_c=3, n_down=_n_down_D(options)))
@@ -261,7 +243,8 @@ def _n_down_D(options: argparse.Namespace) -> int:
 
 
 def _generator(name: str, size: int) -> nn.Module:
-    return build_generator(fitting_config(name, size))
+    seed_everything(0)
+    return build_generator(fitting_config(name, size)).train()
 
 
 def _row(label: str, reference: list[float], ours: list[float]) -> dict[str, float | str]:

@@ -3,23 +3,23 @@ what was tried and left out, in turns.
 
 python benchmarks/optimisations.py [--size 64] [--batch-size 16] [--device auto] [--generators unet resnet18_fast]
 
-Prints images per second of the GAN step as it is, and the median ratio to it of every other step, with the range of the
-ratios over rounds. Batches are ready on the device: the data path is not in it.
+For every way it prints images per second, those of the step as it is beside it, and the median ratio of the two with
+its range over rounds. Batches are ready on the device: the data path is not in it.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from statistics import median
 
-import pandas as pd
 import torch
-from reference import timed
+from accelerate import Accelerator
+from turns import own_process, prepare, turn
 
 from colorize_lib.gan import GanConfig, MainModel
 from colorize_lib.models import build_generator, fitting_config
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
-from colorize_lib.run import keep_freed_memory, make_accelerator, seed_everything
+from colorize_lib.run import make_accelerator, seed_everything
 
 
 class OnePass(MainModel):
@@ -67,49 +67,48 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--generators", nargs="+", default=["unet", "resnet18_dynamic_unet", "resnet18_fast"])
-    parser.add_argument("--only", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--only", nargs="+", choices=list(WAYS)[1:], default=list(WAYS)[1:])
     options = parser.parse_args()
-    rows = []
     for name in options.generators:
-        rows += compare(name, options)
-        print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format), flush=True)
+        compare(name, options)
 
 
-def compare(name: str, options: argparse.Namespace) -> list[dict]:
-    """The rows of one generator."""
-    device = make_accelerator(options.device, "no").device
-    batch = {"L": torch.rand(options.batch_size, 1, options.size, options.size, device=device) * 2 - 1}
-    batch["ab"] = torch.rand(options.batch_size, 2, options.size, options.size, device=device) - 0.5
-    steps: dict[str, Iterator] = {}
-    speed: dict[str, list[float]] = {}
-    for way in ["ours", *options.only]:
-        seed_everything(0)
-        steps[way] = _steps(WAYS[way](name, options) if way != "ours" else _model(name, options), batch)
-        speed[way] = []
-        keep_freed_memory(way != "without keeping memory")
-        timed(steps[way], 2, device)  # warm up, compile
-    for _ in range(options.rounds):
-        for way, one in steps.items():
-            keep_freed_memory(way != "without keeping memory")
-            seconds = timed(one, options.iterations, device)
-            speed[way].append(options.iterations * options.batch_size / seconds)
-    rows = []
-    for way, found in speed.items():
-        ratios = [b / a for a, b in zip(speed["ours"], found, strict=True)]
-        row = {"generator": name, "with": way, "images/s": median(found)}
-        rows.append(row | {"ratio": median(ratios), "from": min(ratios), "to": max(ratios)})
-    return rows
+def compare(name: str, options: argparse.Namespace) -> None:
+    """Print a row for each way with one generator, as soon as it is measured."""
+    device = make_accelerator(options.device).device
+    with own_process() as usual:
+        prepare(usual, _steps, name, AS_IT_IS, options, device=device)
+        print(f"{'generator':22} {'with':23} {'images/s':>9} {'as it is':>9} {'ratio':>6} {'from':>6} {'to':>6}")
+        for way in options.only:
+            with own_process() as other:
+                prepare(other, _steps, name, way, options, device=device)
+                count = options.iterations
+                seconds = [(turn(usual, count), turn(other, count)) for _ in range(options.rounds)]
+            ratios = [as_it_is / tried for as_it_is, tried in seconds]
+            speeds = [count * options.batch_size / median(one) for one in zip(*seconds, strict=True)]
+            figures = (speeds[1], speeds[0], median(ratios), min(ratios), max(ratios))
+            print(f"{name:22} {way:23}", "{:9.3g} {:9.3g} {:6.2f} {:6.2f} {:6.2f}".format(*figures), flush=True)
 
 
-def _model(name: str, options: argparse.Namespace, kind: type[MainModel] = MainModel, ema: float = 0.0) -> MainModel:
+def _model(
+    name: str,
+    options: argparse.Namespace,
+    kind: type[MainModel] = MainModel,
+    ema: float = 0.0,
+    accelerator: Accelerator | None = None,
+) -> MainModel:
     n_down_D = 3 if options.size >= 256 else 1
     net_D = init_weights(PatchDiscriminator(input_c=3, n_down=n_down_D))
-    accelerator = make_accelerator(options.device, "no")
+    accelerator = accelerator or make_accelerator(options.device, "no")
     net_G = build_generator(fitting_config(name, options.size))
     model = kind(net_G, GanConfig(n_down_D=n_down_D, ema_decay=ema), accelerator, net_D)
     for network in model.networks.values():
         network.train()
     return model
+
+
+def _not_keeping(name: str, options: argparse.Namespace) -> MainModel:
+    return _model(name, options, accelerator=Accelerator(cpu=options.device == "cpu", mixed_precision="no"))
 
 
 def _channels_last(name: str, options: argparse.Namespace) -> MainModel:
@@ -148,23 +147,30 @@ def _compiled(name: str, options: argparse.Namespace) -> MainModel:
     return model
 
 
-def _steps(model: MainModel, batch: dict[str, torch.Tensor]) -> Iterator:
+AS_IT_IS = "as it is"
+WAYS: dict[str, Callable[[str, argparse.Namespace], MainModel]] = {
+    AS_IT_IS: _model,
+    "without keeping memory": _not_keeping,
+    "without fused Adam": _plain_adam,
+    "channels_last": _channels_last,
+    "one pass of D": lambda name, options: _model(name, options, OnePass),
+    "two half batches": lambda name, options: _model(name, options, TwoHalves),
+    "moving average": lambda name, options: _model(name, options, ema=0.999),
+    "torch.compile": _compiled,
+    "bf16 autocast": _bf16,
+}
+
+
+def _steps(name: str, way: str, options: argparse.Namespace) -> Iterator:
+    seed_everything(0)
+    model = WAYS[way](name, options)
+    shape = (options.batch_size, 1, options.size, options.size)
+    batch = {"L": torch.rand(shape) * 2 - 1, "ab": torch.rand(shape).repeat(1, 2, 1, 1) - 0.5}
+    batch = {key: values.to(model.accelerator.device) for key, values in batch.items()}
     while True:
         model.setup_input(batch)
         model.step()
         yield None
-
-
-WAYS: dict[str, Callable[[str, argparse.Namespace], MainModel]] = {
-    "without keeping memory": _model,  # set where it is timed
-    "without fused Adam": _plain_adam,
-    "channels_last": _channels_last,
-    "bf16 autocast": _bf16,
-    "one pass of D": lambda name, options: _model(name, options, OnePass),
-    "two half batches": lambda name, options: _model(name, options, TwoHalves),
-    "EMA": lambda name, options: _model(name, options, ema=0.999),
-    "torch.compile": _compiled,
-}
 
 
 if __name__ == "__main__":

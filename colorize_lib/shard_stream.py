@@ -157,7 +157,7 @@ def _read(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, bytes]]:
                 yield _number(member["fname"]), member["data"]
                 if found == len(wanted):
                     return
-        reason = "it ends too early"
+        reason = "it is cut off or damaged after them"
     except Exception as error:  # tarfile raises its own kinds and whatever a damaged header leads to
         reason = f"{type(error).__name__}: {error}"
     warnings.warn(f"shard {path} gave {found:,} of {len(wanted):,} photographs: {reason}", stacklevel=2)

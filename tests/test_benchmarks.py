@@ -76,14 +76,20 @@ def test_the_reference_and_ours_are_timed_side_by_side(script, photographs, tmp_
     assert record["environment"]["packages"]["torch"]
 
 
+def test_a_size_that_a_generator_cannot_have_is_refused_at_once(script, photographs, capsys):
+    with pytest.raises(SystemExit):
+        script("bench", "--photos", str(photographs), "--size", "30")
+    assert "--size 30 is none for the generator unet: n_down is 1" in capsys.readouterr().err
+
+
 def test_every_optimisation_but_the_compiler_is_timed(script, capsys):
     ways = ["without keeping memory", "without fused Adam", "channels_last", "bf16 autocast", "one pass of D"]
-    ways += ["two half batches", "EMA"]
+    ways += ["two half batches", "moving average"]
     options = ["--generators", "resnet18_fast", "--rounds", "1", "--iterations", "1", "--only", *ways]
     script("optimisations", *TINY, *options)
     printed = capsys.readouterr().out
-    for way in ["ours", *ways]:
-        assert re.search(rf"resnet18_fast +{way} +[\d.]+ +[\d.]+", printed), way
+    for way in ways:
+        assert re.search(rf"resnet18_fast +{way} +[\d.]+ +[\d.]+ +[\d.]+", printed), way
 
 
 def test_the_share_of_the_peak_and_the_profile_are_printed(script, capsys):
