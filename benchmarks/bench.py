@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the reference's loader (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto | cpu")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=8, help="of training in each round (%(default)s)")
+    parser.add_argument("--iterations", type=int, default=5, help="of training in each round (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
     for generator in {name for theirs, ours, _ in TRAININGS.values() for name in (theirs, ours)}:
