@@ -5,7 +5,6 @@ sha256 of state.pt). It is written under another name and renamed when whole. `s
 `weights_only` loader, which runs no pickled code; final weights are safetensors with their configuration as metadata.
 """
 
-import hashlib
 import json
 import os
 import random
@@ -21,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from . import processes
-from .files import atomic_path
+from .files import atomic_path, sha256
 from .models import GeneratorConfig, build_generator, generator_config
 from .models.cifar import CifarConfig
 
@@ -49,7 +48,7 @@ class Checkpoints:
             partial = self.folder / f".{final.name}.{uuid.uuid4().hex[:8]}.partial"
             partial.mkdir(parents=True)
             torch.save(state, partial / "state.pt")
-            note = {"epoch": epoch, "batch": batch, **note, "sha256": _sha256(partial / "state.pt")}
+            note = {"epoch": epoch, "batch": batch, **note, "sha256": sha256(partial / "state.pt")}
             (partial / "checkpoint.json").write_text(json.dumps(note, indent=1))
             for path in (*partial.iterdir(), partial):
                 _fsync(path)
@@ -103,7 +102,7 @@ def read_checkpoint(path: Path) -> tuple[dict, dict]:
     """Read one checkpoint folder as (state, note). Raises CheckpointError if it is not whole."""
     try:
         note = json.loads((path / "checkpoint.json").read_text())
-        if _sha256(path / "state.pt") != note["sha256"]:
+        if sha256(path / "state.pt") != note["sha256"]:
             raise ValueError("the sha256 of state.pt differs from checkpoint.json")
         return torch.load(path / "state.pt", map_location="cpu", weights_only=True), note
     except Exception as error:
@@ -192,11 +191,6 @@ def find_generators(
         else:
             found[name] = net_G
     return found
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 
 from . import processes
-from .files import write_text
+from .files import sha256, write_text
 from .sources import ROOT
 
 OUTPUTS = ROOT / "outputs"
@@ -167,8 +167,7 @@ def keep_freed_memory() -> None:
 
 def file_digest(path: Path) -> str:
     """The sha256 of a file, shortened to 16 characters; for settings that depend on a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return sha256(path)[:16]
 
 
 def _plain(settings: dict) -> dict:
