@@ -25,4 +25,4 @@ PRINTED_TIMES = {
 
 # S4's report gives no figure. These are of another GAN on CIFAR-10: Nazeri et al., arXiv:1803.05400.
 NAZERI = {"val_mae": 5.1, "val_within_2": 0.241, "val_within_5": 0.655}
-NAZERI_NAME = "Nazeri et al., another GAN (published)"
+NAZERI_NAME = "Nazeri et al., another GAN (published; not checked in the paper)"
