@@ -33,7 +33,7 @@ REVIEWED = {
     "03": {"loss", "validation", "step_by_step", "showcase"},
     "04": {"graph_1", "graph_2", "graph_3", "graph_4", "graph_5", "validation", "step_by_step", "showcase"},
     "05": {"losses", "validation", "diversity", "hues", "sea", "collapse"},
-    "06": {"trade_off", "hues", "dropout"},
+    "06": {"trade_off", "hues", "dropout", "settings"},
     "07": {"old", "known", "saturation", "colorings", "enlarging"},
 }
 
