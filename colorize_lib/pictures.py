@@ -1,6 +1,6 @@
 """Figures made of pictures. Every function draws what it is given and returns the figure; `plots.save` writes it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -76,6 +76,21 @@ def picture_rows(rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> Fig
         for axis, picture in zip(line, pictures, strict=False):
             axis.imshow(picture)
     return figure
+
+
+def painting_rows(
+    painters: dict[str, Callable[[torch.Tensor], torch.Tensor]],
+    L: torch.Tensor,
+    ab: torch.Tensor,
+    device: torch.device | str = "cpu",
+) -> Figure:
+    """What each painter makes of L (N,1,H,W), sRGB (N,3,H,W) in [0,1], a row each; below, the truth, with ab (N,2,H,W).
+
+    device: where the painters want L.
+    """
+    rows = {name: paint(L.to(device)) for name, paint in painters.items()}
+    rows["truth"] = color.lab_to_rgb(L, ab)
+    return picture_rows({name: color.to_uint8(rgb).cpu().numpy() for name, rgb in rows.items()})
 
 
 def photograph_rows(columns: dict[str, Iterable[Image.Image]], width: float = 2.6) -> Figure:

@@ -7,6 +7,7 @@ that ran them, and no more bytes than a page can bear. Which cells show photogra
 
 import argparse
 import base64
+import copy
 import re
 import shutil
 import sys
@@ -26,6 +27,7 @@ from reporting.records import NOTEBOOKS, Record, read_records, refuse_empty
 PUBLISHED = ROOT / "outputs" / "published"
 TAG = "photographs"
 KEPT = ("metrics.json", "history.csv", "config.json", "env.json", "scores.csv")
+STAND_IN = "sample"  # the profile whose photographs are those of packages
 METADATA = ("kernelspec", "language_info")  # of a notebook, what is kept
 NOTEBOOK_LIMIT = 2_000_000  # bytes
 LIMIT = 25_000_000  # bytes of everything that is published of a profile
@@ -98,7 +100,7 @@ def trimmed(record: Record, profile: str, quality: int) -> NotebookNode:
     notebook = nbformat.from_dict(record.notebook)
     root, parameters = _root(notebook), _parameters(notebook)
     are_open = open_figures(record.name)
-    hidden = _hint(record.number, profile, parameters)
+    hidden, in_place = _hint(record.number, profile, parameters), _in_place(record)
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata.get("tags", [])}
         if "injected-parameters" in cell.metadata["tags"]:
@@ -109,7 +111,9 @@ def trimmed(record: Record, profile: str, quality: int) -> NotebookNode:
         saved = set(saved_figures(cell.source))
         is_open = saved and saved <= are_open and TAG not in cell.metadata["tags"]
         if not is_open and not _is_of_packages(record, parameters):
-            cell.outputs = [_instead(output, hidden) for output in cell.outputs]
+            instead = [hidden, *in_place.get(cell.id, [])]
+            outputs = [one for output in cell.outputs for one in (instead if _has_picture(output) else [output])]
+            cell.outputs = copy.deepcopy(outputs)  # the line stands in many places
         cell.outputs = [_output(output, root, quality) for output in cell.outputs]
     notebook.metadata = {key: notebook.metadata[key] for key in METADATA if key in notebook.metadata}
     return notebook
@@ -145,10 +149,22 @@ def _hint(number: str, profile: str, parameters: dict[str, Any]) -> NotebookNode
     return nbformat.v4.new_output("stream", name="stdout", text=text)
 
 
-def _instead(output: NotebookNode, hidden: NotebookNode) -> NotebookNode:
-    """The line if the output holds a picture, else the output."""
-    has_picture = any(kind.startswith("image/") for kind in output.get("data", {}))
-    return nbformat.from_dict(hidden) if has_picture else output
+def _in_place(record: Record) -> dict[str, list[NotebookNode]]:
+    """By cell, what to show in place of the data set's photographs: in notebook 01 those of packages, which it shows
+    under the profile `sample`, if that has been run. (In later notebooks they would be another generator's work.)"""
+    path = record.folder.parent.parent / STAND_IN / record.name / record.path.name
+    if record.number != "01" or not path.is_file():
+        return {}
+    notebook = nbformat.read(path, as_version=4)
+    if not _is_of_packages(record, _parameters(notebook)):
+        return {}
+    line = f"In their place, the photographs of the profile `{STAND_IN}`:\n"
+    note = nbformat.v4.new_output("stream", name="stdout", text=line)
+    return {cell.id: [note, *filter(_has_picture, cell.get("outputs", []))] for cell in notebook.cells}
+
+
+def _has_picture(output: NotebookNode) -> bool:
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
 
 
 def _output(output: NotebookNode, root: str, quality: int) -> NotebookNode:

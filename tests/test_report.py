@@ -32,7 +32,8 @@ REVIEWED = {
     "02": {"losses_s1", "losses_s2", "validation", "step_by_step_s1", "step_by_step_s2", "showcase"},
     "03": {"loss", "validation", "step_by_step", "showcase"},
     "04": {"graph_1", "graph_2", "graph_3", "graph_4", "graph_5", "validation", "step_by_step", "showcase"},
-    "05": {"losses", "validation", "diversity", "hues", "sea", "collapse"},
+    "05": {"losses", "validation", "diversity", "hues", "sea", "collapse"}
+    | {"package_photographs", "collapse_package_photographs"},
     "06": {"trade_off", "hues", "dropout", "settings"},
     "07": {"old", "known", "saturation", "colorings", "enlarging"},
 }
@@ -345,6 +346,18 @@ def test_photographs_of_packages_stay(tmp_path):
     (path,) = publish.publish(profile, tmp_path / "published")
     cells = nbformat.read(path, as_version=4).cells
     assert [has_picture(cell) for cell in cells if "photographs" in cell.metadata.tags] == [True]
+
+
+@pytest.mark.parametrize(("source", "stands_in"), [("sample", True), ("folder", False)])
+def test_package_photographs_stand_in_for_those_of_the_data_set(tmp_path, source, stands_in):
+    """In 01, if the profile `sample` has been run, and on the photographs of packages indeed."""
+    profile = write_profile(tmp_path / "photos")
+    write_profile(tmp_path / "sample", source)
+    for path in publish.publish(profile, tmp_path / "published"):
+        cells = nbformat.read(path, as_version=4).cells
+        expected = stands_in and path.name.startswith("01")
+        assert ("In their place" in json.dumps(cells)) == expected
+        assert all(has_picture(cell) == expected for cell in cells if "photographs" in cell.metadata.tags)
 
 
 def test_no_path_of_the_machine_is_left(published):
