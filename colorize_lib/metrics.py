@@ -68,7 +68,12 @@ def validate(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
     Keys: val_L1, val_psnr, val_ssim, val_colorfulness, val_out_of_gamut. The network runs in eval mode, without
     dropout.
     """
-    return mean_scores((batch["L"], colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl)
+    return validate_with_gain(net_G, val_dl, 1.0)
+
+
+def validate_with_gain(net_G: nn.Module, val_dl: LabLoader, gain: float) -> dict[str, float]:
+    """`validate` with every ab multiplied by `gain` (`models.gain.with_gain` makes such a generator)."""
+    return mean_scores((batch["L"], gain * colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl)
 
 
 def mean_scores(batches: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> dict[str, float]:
