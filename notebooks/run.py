@@ -116,7 +116,8 @@ class _Text(str):
 
 
 def _checked(value: Any, declared: str, where: str) -> Any:
-    """`value`, if it has the type that the notebook declares; an int will do for a float."""
+    """`value`, if it has the type that the notebook declares; an int for a float becomes one, as 20 and 20.0 would be
+    different settings to a checkpoint."""
     if isinstance(value, _Text):
         value = str(value) if declared == "str" else _parsed(value, where)
     types = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list}
@@ -124,7 +125,7 @@ def _checked(value: Any, declared: str, where: str) -> Any:
     if not fits:
         hint = " (in YAML, write 0.0002 and not 2e-4)" if declared == "float" and isinstance(value, str) else ""
         raise ProfileError(f"{where} is {value!r}, which is no {declared}{hint}")
-    return value
+    return float(value) if declared == "float" else value
 
 
 def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> Path:

@@ -111,9 +111,11 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(root, runner):
         runner.load_profile("huge", [])
 
 
-def test_an_int_will_do_for_a_float(root, runner):
+@pytest.mark.parametrize("options", [[], ["lr=1"]])
+def test_an_int_becomes_a_float_where_one_is_declared(root, runner, options):
+    """As text they differ, and a checkpoint belongs to settings by their text."""
     write_profile(root, "all: {lr: 1}")
-    assert runner.load_profile("tiny", [])["01_first"]["lr"] == 1
+    assert repr(runner.load_profile("tiny", options)["01_first"]["lr"]) == "1.0"
 
 
 @pytest.mark.parametrize(
