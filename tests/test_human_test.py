@@ -226,7 +226,7 @@ def test_from_start_to_saved_csv_in_a_browser(page, server, pairs):
             assert page.locator("img.shown").count() == 2
             page.keyboard.press("Enter")
         if number == 4:  # closed, and opened again in the same browser
-            page.wait_for_function("document.querySelector('#status').textContent.includes('6 of 10')")
+            page.locator("#status").filter(has_text="6 of 10").wait_for()
             page.reload()
             page.get_by_role("button", name="Start").click()
     page.get_by_text("That was the last pair").wait_for()
