@@ -62,17 +62,12 @@ def image_scores(
     }
 
 
-def validate(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
+def validate(net_G: nn.Module, val_dl: LabLoader, gain: float = 1.0) -> dict[str, float]:
     """Mean `image_scores` of a generator over the validation photographs, and the share of pixels out of gamut.
 
     Keys: val_L1, val_psnr, val_ssim, val_colorfulness, val_out_of_gamut. The network runs in eval mode, without
-    dropout.
+    dropout. gain: what its ab is multiplied by, as in `models.gain.with_gain`.
     """
-    return validate_with_gain(net_G, val_dl, 1.0)
-
-
-def validate_with_gain(net_G: nn.Module, val_dl: LabLoader, gain: float) -> dict[str, float]:
-    """`validate` with every ab multiplied by `gain` (`models.gain.with_gain` makes such a generator)."""
     return mean_scores((batch["L"], gain * colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl)
 
 

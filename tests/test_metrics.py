@@ -86,7 +86,7 @@ def test_validation_means_over_photographs_not_over_batches(pixels):
 
 def test_a_gain_on_the_colour_is_judged_like_a_generator_that_paints_so(pixels):
     net_G = Halve(pixels)
-    doubled = metrics.validate_with_gain(net_G, loader(pixels), 2.0)
+    doubled = metrics.validate(net_G, loader(pixels), 2.0)
     assert doubled["val_L1"] == pytest.approx(0, abs=1e-6)
     assert doubled["val_colorfulness"] > 1.5 * metrics.validate(net_G, loader(pixels))["val_colorfulness"]
 
