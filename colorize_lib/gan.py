@@ -32,6 +32,7 @@ class GanConfig:
     gan_mode: str = "vanilla"  # vanilla | lsgan
     ema_decay: float = 0.0  # of the moving average of the generator's weights, which is judged and saved; 0: no average
     n_down_D: int = 3  # levels of the discriminator: 3 judge patches of 70x70 pixels, 2 of 34x34, 1 of 16x16
+    freeze_norm: bool = False  # the generator's BatchNorm keeps the statistics that it comes with
 
 
 class TrainableModel(nn.Module):
@@ -71,6 +72,11 @@ class TrainableModel(nn.Module):
         average = get_ema_multi_avg_fn(decay)
         self.net_G_ema = AveragedModel(self.networks["net_G"], multi_avg_fn=average, use_buffers=True)
         self.network_names = (*self.network_names, "net_G_ema")
+
+    def set_modes(self) -> None:
+        """Put every network in training mode: a fresh DynamicUnet has most of its BatchNorm in eval mode."""
+        for network in self.networks.values():
+            network.train()
 
     def refresh_average(self, batches: Iterable[dict[str, torch.Tensor]]) -> None:
         """Take the BatchNorm statistics of the moving average anew, from training batches; without an average, nothing.
@@ -151,6 +157,19 @@ class MainModel(TrainableModel):
         extra = {"loss_G_L2": config.lambda_L2, "loss_G_cosine": config.lambda_cosine}
         extra |= {"loss_G_diversity": config.lambda_diversity}
         self.loss_names = (*MainModel.loss_names, *(name for name, weight in extra.items() if weight))
+
+    def set_modes(self) -> None:
+        """Training mode; with `freeze_norm`, the generator normalises by its statistics and leaves them as they are."""
+        super().set_modes()
+        if self.config.freeze_norm:
+            for module in self.net_G.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def refresh_average(self, batches: Iterable[dict[str, torch.Tensor]]) -> None:
+        """As of any model; with `freeze_norm` nothing, as the average has the statistics that are kept."""
+        if not self.config.freeze_norm:
+            super().refresh_average(batches)
 
     def forward(self) -> None:
         """G(L), and the truth in the form that G paints: ab, or RGB in [-1,1]."""

@@ -149,8 +149,7 @@ class _Training:
     def train_epoch(self, stop: threading.Event, progress: Progress) -> None:
         """The rest of the current epoch."""
         at = self.position
-        for network in self.model.networks.values():
-            network.train()  # explicit: a fresh DynamicUnet has most of its BatchNorm in eval mode
+        self.model.set_modes()
         self.train_dl.set_epoch(at.epoch, at.batch)
         self.clock = self.saved = time.monotonic()
         for batch in self.train_dl:
