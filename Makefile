@@ -27,7 +27,7 @@ LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/*/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help setup run-all run report publish human-test demo bench test lint format badges lock clean
+.PHONY: FORCE help setup run-all run report publish release human-test demo bench test lint format badges lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -71,7 +71,7 @@ $(OUT)/.settings: $(if $(SAME),,FORCE) | setup
 FORCE:
 
 # What a notebook reads of the ones before it: 01 comes first for its printed overview, 04 starts from 03's weights, 06
-# judges the weights of all, 07 colours with the last.
+# judges the weights of all, 07 colours with the shipped generator, or one that its profile names.
 executed = $(OUT)/$(1)/$(1).ipynb
 $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining): | $(call executed,01_data_exploration)
 $(call executed,04_resnet18_gan_finetune): $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining)
@@ -83,6 +83,9 @@ report: setup ## Make a site of PROFILE's executed notebooks: outputs/PROFILE/re
 
 publish: setup ## Copy PROFILE's notebooks without its photographs to outputs/published, to be committed
 	$(PY) notebooks/publish.py --profile $(PROFILE)
+
+release: setup ## Ship a trained generator in weights/: make release PROFILE=photos NB=03/bold
+	$(PY) notebooks/release.py --profile $(PROFILE) --notebook $(NB)
 
 human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
 	$(PY) -m colorize_lib human-test $(OUT)/06_evaluation/human_test

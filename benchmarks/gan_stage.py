@@ -6,7 +6,8 @@ A setting is `name=value,name=value` of `gan.GanConfig`, such as `lr_D=2e-05,lam
 reports. `spectral_norm=1` normalises the discriminator's weights (arXiv:1802.05957).
 Each starts from the same weights and sees the same photographs in the same order; one that was stopped goes on. Beside
 them stand the same weights without a GAN stage, their colour multiplied by a factor: a GAN stage that does no better
-than that was not worth its time. Writes outputs/published/gan_stage.json, which notebook 06 shows.
+than that was not worth its time. Notebook 06 shows outputs/published/gan_stage.json, of many settings on 2,000
+photographs, and gan_stage_all.json, of few on all.
 """
 
 import argparse
@@ -121,8 +122,8 @@ def setting(text: str) -> Setting:
         if name not in types:
             raise argparse.ArgumentTypeError(f"{name!r} is no setting; choose among {', '.join(types)}")
         try:
-            values[name] = types[name](value)
-        except ValueError as error:
+            values[name] = {"True": True, "False": False}[value] if types[name] is bool else types[name](value)
+        except (KeyError, ValueError) as error:
             raise argparse.ArgumentTypeError(f"{name}={value!r} is no {types[name].__name__}") from error
     return Setting(**values)
 

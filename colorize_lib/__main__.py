@@ -38,7 +38,7 @@ def _add_colorize(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--output", type=Path, help="a folder, or for one photograph a file; else a_color.jpg beside a.jpg"
     )
-    parser.add_argument("--weights", help="file, folder or name such as photos/02; else the best that has been trained")
+    parser.add_argument("--weights", help="file, folder or name such as photos/02; else the shipped generator")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument("--size", type=int, help="pixels a side that the network sees; that of its training by default")
     parser.add_argument(
@@ -161,7 +161,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     text = "serve a page on this machine to colour photographs on (needs the optional packages `demo`)"
     parser = commands.add_parser("demo", help=text, description=text)
     parser.add_argument(
-        "--weights", metavar="W", help="a generator: a file, a folder, or PROFILE/NUMBER (default: the best there is)"
+        "--weights", metavar="W", help="a generator: a file, a folder, or PROFILE/NUMBER (default: the shipped one)"
     )
     parser.add_argument(
         "--port", type=int, default=7860, help="of the page's address; 0 for any free one (%(default)s)"

@@ -1,5 +1,5 @@
-"""Whatever file holds a trained generator, as a generator: our own weights, a training checkpoint, and `.pt` files that
-people saved from the well-known tutorial architecture. No pickled code is ever executed."""
+"""Whatever file holds a trained generator, as a generator: the shipped weights, those of a run, a training checkpoint,
+and `.pt` files that people saved from the well-known tutorial architecture. No pickled code is ever executed."""
 
 import json
 import pickle
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .checkpoint import CheckpointError, load_generator, read_checkpoint
+from .files import sha256
 from .models import GeneratorConfig, build_generator, generator_config
 from .models.cifar import CifarConfig
 from .sources import ROOT, from_root
@@ -20,43 +21,46 @@ WRAPPERS = (
     "net_G",
     "model",
 )  # under which people save a state_dict
-DEFAULT_PROFILES = ("paper", "colab", "photos", "sample")  # whose generator is taken if none is named, in this order
+SHIPPED = ROOT / "weights" / "generator.safetensors"  # comes with the repository; weights/README.md is its model card
+DIGESTS = "SHA256SUMS"  # a file beside weights, in the format of sha256sum
 NOTEBOOKS = ("04_resnet18_gan_finetune", "03_resnet18_l1_pretraining", "02_baseline_unet_cgan")
 TUTORIAL_SIZE = 256
 
 
 def find_weights(path_or_name: str | Path | None = None) -> Path:
-    """The file or folder that a path or a name stands for.
+    """The file or folder that a path or a name stands for; None: the generator that comes with the repository.
 
     A name is `PROFILE` or `PROFILE/NUMBER`, such as `photos/02`: what that notebook trained under that profile; without
-    a number, the last of 04, 03, 02 that is there. None: the first of the profiles paper, colab, photos and sample that
-    has been run.
+    a number, the last of 04, 03, 02 that is there. `photos/03/bold` is the part `bold` of a notebook's run.
     Raises CheckpointError that says what there is.
     """
-    if path_or_name is not None and from_root(str(path_or_name)).exists():
+    if path_or_name is None:
+        return SHIPPED
+    if from_root(str(path_or_name)).exists():
         return from_root(str(path_or_name))
-    if path_or_name is not None and Path(path_or_name).suffix:
+    if Path(path_or_name).suffix:
         raise CheckpointError(f"weights file {path_or_name} does not exist")
-    profile, _, number = str(path_or_name or "").partition("/")
-    for name in [profile] if profile else DEFAULT_PROFILES:
-        for notebook in NOTEBOOKS:
-            found = ROOT / "outputs" / name / notebook / "net_G.safetensors"
-            if found.is_file() and notebook.startswith(number):
-                return found
+    profile, _, place = str(path_or_name).partition("/")
+    number, _, part = place.partition("/")
+    for notebook in NOTEBOOKS:
+        found = ROOT / "outputs" / profile / notebook / part / "net_G.safetensors"
+        if found.is_file() and notebook.startswith(number):
+            return found
     there = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "outputs").glob("*/*/net_G.safetensors"))
-    asked = (
-        f"{path_or_name!r} is no file and names no trained generator" if path_or_name else "no generator is trained yet"
+    known = f"there are {', '.join(there)}" if there else "no generator is trained yet, `make run-all` trains some"
+    raise CheckpointError(
+        f"{str(path_or_name)!r} is no file and names no trained generator; {known}, or give the path of a "
+        ".safetensors or .pt file"
     )
-    known = f"there are {', '.join(there)}" if there else "`make run-all` trains some"
-    raise CheckpointError(f"{asked}; {known}, or give the path of a .safetensors or .pt file")
 
 
 def read_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:
     """The generator in a file or folder, and its configuration.
 
-    path: `.safetensors` of this library; a checkpoint's folder or its state.pt (of a run that keeps a moving average,
-    that is taken); a run's folder with net_G.safetensors; or a `.pt`/`.pth` with a state_dict of the tutorial's plain
-    U-Net, its `MainModel`, or its ResNet18 `DynamicUnet`, told apart by their keys.
+    path: `.safetensors` of this library (checked against a file SHA256SUMS beside it, if that names it); a checkpoint's
+    folder or its state.pt (of a run that keeps a moving average, that is taken); a run's folder with net_G.safetensors;
+    or a `.pt`/`.pth` with a state_dict of the tutorial's plain U-Net, its `MainModel`, or its ResNet18 `DynamicUnet`,
+    told apart by their keys.
     Raises CheckpointError naming the file, and the first keys that do not fit.
     """
     if path.name == "state.pt":
@@ -68,8 +72,22 @@ def read_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig
             return load_generator(path / "net_G.safetensors")
         raise CheckpointError(f"the folder {path} holds neither net_G.safetensors nor a checkpoint's state.pt")
     if path.suffix == ".safetensors":
+        _check_digest(path)
         return load_generator(path)
     return _from_state(_read_pt(path), path)
+
+
+def _check_digest(path: Path) -> None:
+    """Raise CheckpointError if a file SHA256SUMS beside the weights has another digest of them."""
+    sums = path.with_name(DIGESTS)
+    if not (sums.is_file() and path.is_file()):
+        return
+    wanted = {name: digest for digest, name in (line.split(maxsplit=1) for line in sums.read_text().splitlines())}
+    if path.name in wanted and sha256(path) != wanted[path.name]:
+        raise CheckpointError(
+            f"{path} is damaged or was replaced: its SHA-256 is not that of {sums.name} beside it. "
+            "`git checkout weights` restores what the repository ships"
+        )
 
 
 def _from_checkpoint(folder: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:

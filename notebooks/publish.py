@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 from nbformat import NotebookNode
-from PIL import Image
+from PIL import Image, ImageOps
 
+from colorize_lib import pictures
 from colorize_lib.sources import ROOT, old_photographs, package_photographs
-from reporting import figures
+from reporting import figures, landing
 from reporting.page import saved_figures
 from reporting.records import NOTEBOOKS, Record, read_records, refuse_empty
 
@@ -32,6 +34,8 @@ METADATA = ("kernelspec", "language_info")  # of a notebook, what is kept
 NOTEBOOK_LIMIT = 2_000_000  # bytes
 LIMIT = 25_000_000  # bytes of everything that is published of a profile
 QUALITIES = (85, 75, 65, 50)  # of JPEG; the first that keeps a notebook under its limit is taken
+STRIP = "strip.jpg"  # the first picture of the README
+STRIP_CELL = 240  # pixels
 COLOURED_SIZE = 640  # pixels, the longer side of a package's photograph as notebook 07 coloured it
 
 HOME = re.compile(r"(?:/root|/(?:home|Users)/[^/\s\"'<>]+)(?=/)")
@@ -64,6 +68,7 @@ def publish(profile: Path, target: Path = PUBLISHED) -> list[Path]:
             shutil.rmtree(target / record.name, ignore_errors=True)
         for record in run:
             (Path(temporary) / record.name).replace(target / record.name)
+    _draw_strip(next(record for record in records if record.number == "07"), target / STRIP)
     return [target / record.name / record.path.name for record in run]
 
 
@@ -93,6 +98,27 @@ def _copy_coloured(source: Path, folder: Path) -> None:
             picture = Image.open(source / f"{name}.png").convert("RGB")
             picture.thumbnail((COLOURED_SIZE, COLOURED_SIZE))
             picture.save(folder / f"{name}.jpg", quality=QUALITIES[0])
+
+
+def _draw_strip(record: Record, path: Path) -> None:
+    """Packages' photographs as notebook 07 coloured them, cut to squares: grey, coloured and true, from the lowest to
+    the highest error. Without 07, nothing."""
+    errors = landing.package_errors(record)
+    if not errors:
+        return
+    pairs = [(Image.open(landing.coloured(record, name)), Image.open(package_photographs()[name])) for name in errors]
+    coloured, true = ([_square(picture) for picture in side] for side in zip(*pairs, strict=True))
+    rows = {"grey": [_square(Image.fromarray(picture).convert("L")) for picture in true], "coloured": coloured}
+    drawn = pictures.picture_rows(
+        {name: np.stack(row) for name, row in {**rows, "truth": true}.items()},
+        [f"{name.replace('_', ' ')}\nerror {error:.1f}" for name, error in errors.items()],
+    )
+    drawn.savefig(path, dpi=110, bbox_inches="tight", pil_kwargs={"quality": QUALITIES[0]})
+
+
+def _square(picture: Image.Image) -> np.ndarray:
+    """Its middle, uint8 (STRIP_CELL, STRIP_CELL, 3)."""
+    return np.asarray(ImageOps.fit(picture.convert("RGB"), (STRIP_CELL, STRIP_CELL)))
 
 
 def trimmed(record: Record, profile: str, quality: int) -> NotebookNode:

@@ -73,6 +73,7 @@ def _landing_page(templates: jinja2.Environment, profile: Path, records: list[Re
         is_published=profile.name == PUBLISHED,
         held_out=landing.held_out_strip(by_number["06"], site),
         strip=landing.package_strip(by_number["07"], site),
+        painted_by=by_number["07"].config.get("weights", landing.UNNAMED),
         results=landing.results(by_number["06"]),
         photographs=by_number["06"].metrics.get("photographs"),
         true_colourfulness=landing.true_colourfulness(by_number["06"]),

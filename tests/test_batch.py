@@ -330,7 +330,11 @@ def test_ctrl_c_leaves_whole_files_and_says_so(tmp_path, weights):
     names = save_photographs(tmp_path / "in", 60, (1200, 1000))
     command = [sys.executable, "-m", "colorize_lib", "colorize", tmp_path / "in", "--output", tmp_path / "out"]
     process = subprocess.Popen(
-        [*command, "--weights", weights, "--device", "cpu"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [*command, "--weights", weights, "--device", "cpu"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background inherit "ignore"
     )
     while process.poll() is None and len(list(tmp_path.glob("out/*.jpg"))) < 3:
         time.sleep(0.05)

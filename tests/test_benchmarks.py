@@ -129,7 +129,7 @@ def test_settings_of_the_gan_stage_stand_beside_the_saturated_start(script, phot
     save_weights(build_generator(config), start, {"generator": dataclasses.asdict(config)})
     file = tmp_path / "gan_stage.json"
     options = ["--photos", str(photographs), "--weights", str(start), "--batch-size", "4", "--json", str(file)]
-    settings = ["n_down_D=1", "lr_D=2e-05,ema_decay=0.9,n_down_D=1,spectral_norm=1"]
+    settings = ["n_down_D=1", "lr_D=2e-05,ema_decay=0.9,n_down_D=1,freeze_norm=True,spectral_norm=1"]
     script("gan_stage", *options, *settings)
     record = json.loads(file.read_text())
     rows = pd.DataFrame(record["rows"]).set_index("setting")
@@ -149,3 +149,6 @@ def test_a_setting_that_does_not_exist_is_named(script, capsys):
     with pytest.raises(SystemExit):
         script("gan_stage", "--photos", ".", "--weights", "net_G.safetensors", "lambda_L3=1")
     assert "'lambda_L3' is no setting; choose among lr_G" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        script("gan_stage", "--photos", ".", "--weights", "net_G.safetensors", "freeze_norm=maybe")
+    assert "freeze_norm='maybe' is no bool" in capsys.readouterr().err

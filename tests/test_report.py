@@ -19,8 +19,9 @@ from PIL import Image
 sys.path.insert(0, str(ROOT / "notebooks"))
 import publish
 import report
-from reporting import figures, formulas
+from reporting import figures, formulas, landing
 from reporting.page import saved_figures
+from reporting.records import read_records
 
 NAMES = [path.stem for path in NOTEBOOKS]
 RUN = [name for name in NAMES if name[:2] in ("01", "02", "06", "07")]
@@ -417,6 +418,31 @@ def test_records_of_the_parts_of_a_notebook_go_along(tmp_path):
     (part / "net_G.safetensors").write_text("weights")
     publish.publish(profile, tmp_path / "published")
     assert [path.name for path in (tmp_path / "published" / name / "s4").iterdir()] == ["history.csv"]
+
+
+def test_the_strip_shows_package_photographs_from_the_lowest_error_to_the_highest(published, profile):
+    strip = Image.open(published / publish.STRIP)
+    assert strip.width > 300 and strip.height > 300 and (published / publish.STRIP).stat().st_size < 300_000
+    record = next(record for record in read_records(profile) if record.number == "07")
+    assert landing.package_errors(record) == {"coffee": 5.0, "astronaut": 6.0, "rocket": 7.0}
+    assert list(landing.package_errors(record)) == ["coffee", "astronaut", "rocket"]
+
+
+@pytest.mark.parametrize(("weight", "name"), [(100.0, "GAN, mean of epoch 1"), (20.0, "GAN, its λ is 20, mean of")])
+def test_losses_under_another_lambda_say_so(tmp_path, weight, name):
+    profile = write_profile(tmp_path / "photos", names=[NAMES[3]])
+    (profile / NAMES[3] / "history.csv").write_text(LOSSES + "epoch,1,10,20,.7,.6,.65,.71,9.6,10.3\n")
+    (profile / NAMES[3] / "config.json").write_text(json.dumps({"gan": {"lambda_L1": weight}}))
+    rows = landing.losses({record.number: record for record in read_records(profile)})
+    assert any(row.ours and name in row.name for row in rows)
+
+
+def test_the_first_page_says_who_painted_the_strip(tmp_path):
+    profile = write_profile(tmp_path / "photos")
+    for weights, told in (("shipped", "was not trained on them"), ("photos/02", "Painted by photos/02.")):
+        config = profile / RUN[3] / "config.json"
+        config.write_text(json.dumps({"profile": "photos", "weights": weights}))
+        assert told in report.build_site(profile).read_text()
 
 
 def test_the_report_of_published_notebooks_shows_package_photographs_only(published, open_page):

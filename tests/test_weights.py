@@ -12,6 +12,7 @@ from torch import nn
 
 from colorize_lib import weights
 from colorize_lib.checkpoint import CheckpointError, save_weights
+from colorize_lib.files import sha256
 from colorize_lib.gan import GanConfig, MainModel
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.models.init import init_weights
@@ -192,6 +193,7 @@ def test_a_checkpoint_without_its_config_and_an_empty_folder_are_named(tmp_path)
 def trained(monkeypatch, tmp_path):
     """Weights of some notebooks under three profiles."""
     places = ["photos/02_baseline_unet_cgan", "photos/03_resnet18_l1_pretraining", "sample/04_resnet18_gan_finetune"]
+    places.append("photos/03_resnet18_l1_pretraining/bold")
     for place in [*places, "mine/02_baseline_unet_cgan"]:
         path = tmp_path / "outputs" / place / "net_G.safetensors"
         path.parent.mkdir(parents=True)
@@ -204,11 +206,11 @@ def trained(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        (None, "photos/03_resnet18_l1_pretraining"),
         ("photos", "photos/03_resnet18_l1_pretraining"),
         ("photos/02", "photos/02_baseline_unet_cgan"),
         ("sample", "sample/04_resnet18_gan_finetune"),
         ("mine", "mine/02_baseline_unet_cgan"),
+        ("photos/03/bold", "photos/03_resnet18_l1_pretraining/bold"),
     ],
 )
 def test_a_name_stands_for_what_a_profile_trained(trained, name, place):
@@ -225,6 +227,7 @@ def test_a_path_stands_for_itself(trained):
     [
         ("colab", "'colab' is no file and names no trained generator; there are .*outputs/sample/04"),
         ("photos/04", "'photos/04' is no file .*outputs/photos/02"),
+        ("photos/02/bold", "'photos/02/bold' is no file"),
         ("net.pt", r"weights file net\.pt does not exist"),
     ],
 )
@@ -235,5 +238,21 @@ def test_a_name_of_nothing_lists_what_there_is(trained, name, reason):
 
 def test_before_any_training_the_error_says_how_to_train(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "ROOT", tmp_path)
-    with pytest.raises(CheckpointError, match="no generator is trained yet; `make run-all` trains some"):
-        find_weights()
+    with pytest.raises(CheckpointError, match="no generator is trained yet, `make run-all` trains some"):
+        find_weights("photos")
+
+
+def test_no_name_is_the_shipped_generator():
+    assert find_weights() == weights.SHIPPED
+
+
+def test_weights_are_checked_against_a_list_of_digests_that_names_them(tmp_path):
+    path = tmp_path / "net_G.safetensors"
+    save_weights(unet(), path, {"generator": vars(SMALL)})
+    (tmp_path / "SHA256SUMS").write_text(f"{sha256(path)}  net_G.safetensors\n")
+    assert same(read_generator(path)[0], unet())
+    save_weights(unet(1), path, {"generator": vars(SMALL)})
+    with pytest.raises(CheckpointError, match=r"net_G\.safetensors is damaged or was replaced.*git checkout weights"):
+        read_generator(path)
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  other.safetensors\n")
+    assert same(read_generator(path)[0], unet(1))

@@ -87,7 +87,9 @@ def losses(records: dict[str, Record]) -> list[Row]:
         times_100["loss_G_L1"] = 100 * times_100.loss_L1
         ours["S3"].append(_losses("S3, notebook 03, L1 only", times_100))
     if len(tuned):
-        ours["S3"].append(_losses("S3, notebook 04, GAN", tuned.iloc[-1]))
+        weight = records["04"].config.get("gan", {}).get("lambda_L1", 100)
+        own = f", its λ is {weight:g}" if weight != 100 else ""
+        ours["S3"].append(_losses(f"S3, notebook 04, GAN{own}", tuned.iloc[-1]))
     if not any(ours.values()):
         return []
     rows = []
@@ -148,16 +150,22 @@ class Colouring:
     truth: str
 
 
+def package_errors(record: Record) -> dict[str, float]:
+    """The packages' photographs that notebook 07 has coloured and left in its folder: name -> error, lowest first."""
+    errors = {name: of["L1 of ab"] for name, of in record.metrics.get("errors", {}).items() if coloured(record, name)}
+    return dict(sorted(errors.items(), key=lambda item: item[1]))
+
+
 def package_strip(record: Record, folder: Path) -> list[Colouring]:
     """The best, the median and the worst of the packages' photographs that notebook 07 has coloured."""
-    errors = {name: of["L1 of ab"] for name, of in record.metrics.get("errors", {}).items() if _coloured(record, name)}
-    ranked = sorted(errors, key=errors.get)
+    errors = package_errors(record)
+    ranked = list(errors)
     if len(ranked) < 3:
         return []
     strip = []
     for rank, name in {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}.items():
         truth = Image.open(package_photographs()[name]).convert("RGB")
-        pictures = {"grey": truth.convert("L"), "coloured": Image.open(_coloured(record, name)), "truth": truth}
+        pictures = {"grey": truth.convert("L"), "coloured": Image.open(coloured(record, name)), "truth": truth}
         drawn = {
             kind: write_figure(_thumbnail(picture), folder, f"strip/{name}-{kind}.webp", f"{name}, {kind}")
             for kind, picture in pictures.items()
@@ -166,7 +174,7 @@ def package_strip(record: Record, folder: Path) -> list[Colouring]:
     return strip
 
 
-def _coloured(record: Record, name: str) -> Path | None:
+def coloured(record: Record, name: str) -> Path | None:
     """A package's photograph as 07 has coloured it: a PNG, or in the published copy a JPEG."""
     found = (record.folder / "colored" / f"{name}{suffix}" for suffix in (".png", ".jpg"))
     return next((path for path in found if path.is_file() and name in package_photographs()), None)

@@ -1,0 +1,120 @@
+"""Ship a trained generator with the repository: `python notebooks/release.py --profile photos --notebook 03/bold`.
+
+Writes `weights/`: the generator in 16-bit floats, its SHA-256 and its model card. The generator is then the default of
+the command, the page, the Colorizer and notebook 07. Notebook 06 has to have judged it, as the card has its figures.
+Where it was trained on other photographs than the published run, `reporting/card.md` must be told which.
+"""
+
+import argparse
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import torch
+
+from colorize_lib.checkpoint import CheckpointError, save_weights
+from colorize_lib.colorizer import Colorizer, save_picture
+from colorize_lib.files import sha256, write_text
+from colorize_lib.sources import ROOT, package_photographs
+from colorize_lib.weights import DIGESTS, SHIPPED, find_weights, read_generator
+
+# Which notebook's generator -> under which name notebook 06 judges it.
+JUDGED_AS = {
+    "02": "U-Net cGAN (02)",
+    "03": "ResNet18, L1 (03)",
+    "03/bold": "ResNet18, L1, bold (03)",
+    "04": "ResNet18, GAN (04)",
+}
+BESIDE = ("grey", "mean colour")  # answers of notebook 06 that need no network
+FIGURES = ("l1_ab", "psnr_rgb", "ssim_rgb", "ciede2000", "auc_rebalanced", "colorfulness", "spill")
+LIMIT = 30_000_000  # bytes
+REFERENCE = ROOT / "tests" / "reference" / "shipped_astronaut.png"  # what the tests compare a colouring with
+REFERENCE_SIZE = (128, 128)
+
+
+def release(profile: str, notebook: str, target: Path = SHIPPED) -> Path:
+    """Write the generator, SHA256SUMS and README.md to the folder of `target`; returns `target`.
+
+    profile: a folder's name in outputs/. notebook: one of JUDGED_AS.
+    Raises CheckpointError if nothing was trained there or what was has no place in 16 bits, FileNotFoundError if it was
+    not judged, and ValueError for one that is larger than LIMIT.
+    """
+    trained = find_weights(f"{profile}/{notebook}")
+    facts = _facts(trained.parent, ROOT / "outputs" / profile / "06_evaluation", JUDGED_AS[notebook])
+    net_G, config = read_generator(trained)
+    half = copy.deepcopy(net_G).half()
+    wrong = [name for name, tensor in half.state_dict().items() if not torch.isfinite(tensor).all()]
+    if wrong:
+        raise CheckpointError(f"{trained}: {', '.join(wrong[:3])} cannot be written in 16 bits")
+    save_weights(half, target, {"generator": vars(config)})
+    size = target.stat().st_size
+    if size > LIMIT:
+        target.unlink()
+        raise ValueError(f"the generator of {trained} takes {size:,} bytes, and {LIMIT:,} are allowed")
+    digest = sha256(target)
+    write_text(target.with_name(DIGESTS), f"{digest}  {target.name}\n")
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "reporting"), trim_blocks=True, lstrip_blocks=True
+    )
+    facts |= {"file": target.name, "size": size / 1e6, "digest": digest, "generator": config}
+    facts["parameters"] = sum(parameter.numel() for parameter in net_G.parameters())
+    facts["command"] = f"make release PROFILE={profile} NB={notebook}"
+    write_text(target.with_name("README.md"), templates.get_template("card.md").render(facts))
+    return target
+
+
+def _facts(trained: Path, judged: Path, name: str) -> dict[str, Any]:
+    """What the card says of the training in the folder `trained` and of what notebook 06 found."""
+    if not (judged / "metrics.json").is_file():
+        raise FileNotFoundError(
+            f"{judged / 'metrics.json'} is not there: run notebook 06 first, for the card's figures"
+        )
+    scores = json.loads((judged / "metrics.json").read_text())
+    if name not in scores["validation"]:
+        raise FileNotFoundError(f"notebook 06 has not judged {name}: run it again")
+    run = trained if (trained / "history.csv").is_file() else trained.parent  # a part without a training of its own
+    settings = json.loads((trained / "config.json").read_text())
+    history = pd.read_csv(run / "history.csv").query("kind == 'epoch'")
+    return {
+        "name": name,
+        "settings": settings,
+        "gain": settings.get("colour_gain"),
+        "env": json.loads((run / "env.json").read_text()),
+        "metrics": json.loads((run / "metrics.json").read_text()),
+        "epochs": int(history.epoch.iloc[-1]),
+        "hours": float(history.seconds.iloc[-1]) / 3600,
+        "photographs": scores["photographs"],
+        "figures": FIGURES,
+        "scores": {one: scores["validation"][one] for one in (*BESIDE, name)},
+        "truth": scores["validation"][name]["colorfulness_truth"]["value"],
+    }
+
+
+def draw_reference(path: Path = REFERENCE) -> None:
+    """Colour a package's photograph with the shipped generator, small, for the tests."""
+    painted = Colorizer.load(device="cpu")(package_photographs()["astronaut"])
+    save_picture(painted.resize(REFERENCE_SIZE), path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--profile", default="photos", help="a folder of outputs/ (default: %(default)s)")
+    parser.add_argument("--notebook", required=True, choices=JUDGED_AS, help="which generator")
+    options = parser.parse_args(argv)
+    try:
+        path = release(options.profile, options.notebook)
+    except (CheckpointError, FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    draw_reference()
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB; look at {REFERENCE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
