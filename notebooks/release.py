@@ -58,7 +58,10 @@ def release(profile: str, notebook: str, target: Path = SHIPPED) -> Path:
     digest = sha256(target)
     write_text(target.with_name(DIGESTS), f"{digest}  {target.name}\n")
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "reporting"), trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "reporting"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     facts |= {"file": target.name, "size": size / 1e6, "digest": digest, "generator": config}
     facts["parameters"] = sum(parameter.numel() for parameter in net_G.parameters())

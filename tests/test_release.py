@@ -1,25 +1,78 @@
 """The generator that comes with the repository, and how one is put there."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from notebook_tools import ROOT
+from PIL import Image
+from safetensors.torch import load_file
 
 from colorize_lib import weights
+from colorize_lib.__main__ import main
 from colorize_lib.checkpoint import CheckpointError, save_weights
+from colorize_lib.colorizer import Colorizer
 from colorize_lib.files import sha256
 from colorize_lib.models import GeneratorConfig, build_generator
-from colorize_lib.weights import find_weights, read_generator
+from colorize_lib.sources import package_photographs
+from colorize_lib.weights import SHIPPED, find_weights, read_generator
 
 sys.path.insert(0, str(ROOT / "notebooks"))
 import release
 
 SMALL = GeneratorConfig("unet", size=32, n_down=5, num_filters=4)
 INTERVAL = {"value": 10.5, "low": 9.5, "high": 11.5}
+
+
+# --- what is shipped -----------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_weights_are_small_whole_and_of_16_bits():
+    assert SHIPPED.stat().st_size <= 30_000_000
+    assert (SHIPPED.parent / "SHA256SUMS").read_text() == f"{sha256(SHIPPED)}  {SHIPPED.name}\n"
+    assert sha256(SHIPPED) in (SHIPPED.parent / "README.md").read_text()
+    kinds = {tensor.dtype for tensor in load_file(SHIPPED).values()}
+    assert torch.float16 in kinds and torch.float32 not in kinds
+
+
+def test_a_photograph_is_coloured_as_when_they_were_shipped():
+    painted = Colorizer.load(device="cpu")(package_photographs()["astronaut"])
+    expected = np.asarray(Image.open(release.REFERENCE), dtype=float)
+    assert np.ptp(expected, axis=2).mean() > 10  # the reference has colour
+    difference = np.abs(np.asarray(painted.resize(release.REFERENCE_SIZE), dtype=float) - expected)
+    assert difference.mean() < 0.5 and difference.max() < 12  # of 255; processors round differently
+
+
+def test_the_command_colours_with_them_by_default(tmp_path, capsys):
+    source = package_photographs()["coffee"]
+    assert main(["colorize", str(source), "--output", str(tmp_path / "coffee.png"), "--device", "cpu"]) == 0
+    assert f"weights: {SHIPPED}" in capsys.readouterr().err
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "coffee.png")), np.asarray(Colorizer.load(SHIPPED, "cpu")(source))
+    )
+
+
+def test_their_card_says_what_a_reader_must_know():
+    card = (SHIPPED.parent / "README.md").read_text()
+    for heading in ("Training", "Data", "Figures", "Limits", "Not to be used for", "Licence"):
+        assert f"\n## {heading}\n" in card
+    assert not re.search(r"\{[{%]|\bnan\b", card)
+
+
+def test_damaged_weights_are_not_used(tmp_path, monkeypatch, capsys):
+    copy = tmp_path / SHIPPED.name
+    content = bytearray(SHIPPED.read_bytes())
+    content[-5] ^= 1
+    copy.write_bytes(content)
+    (tmp_path / "SHA256SUMS").write_text((SHIPPED.parent / "SHA256SUMS").read_text())
+    monkeypatch.setattr(weights, "SHIPPED", copy)
+    assert main(["colorize", str(package_photographs()["coffee"]), "--output", str(tmp_path / "a.png")]) == 1
+    assert "damaged or was replaced" in capsys.readouterr().err and not (tmp_path / "a.png").exists()
 
 
 # --- shipping ------------------------------------------------------------------------------------------------------
