@@ -35,7 +35,7 @@ REVIEWED = {
     "04": {"graph_1", "graph_2", "graph_3", "graph_4", "graph_5", "validation", "step_by_step", "showcase"},
     "05": {"losses", "validation", "diversity", "hues", "sea", "collapse"}
     | {"package_photographs", "collapse_package_photographs"},
-    "06": {"trade_off", "hues", "dropout", "settings"},
+    "06": {"trade_off", "hues", "dropout", "settings", "settings_all"},
     "07": {"old", "known", "saturation", "colorings", "enlarging"},
 }
 
