@@ -62,6 +62,8 @@ def test_their_card_says_what_a_reader_must_know():
     for heading in ("Training", "Data", "Figures", "Limits", "Not to be used for", "Licence"):
         assert f"\n## {heading}\n" in card
     assert not re.search(r"\{[{%]|\bnan\b", card)
+    shown = json.loads((ROOT / "outputs" / "published" / "06_evaluation" / "metrics.json").read_text())["validation"]
+    assert any(f"| {name} | {of['l1_ab']['value']:.4g} " in card for name, of in shown.items() if "ResNet18" in name)
 
 
 def test_damaged_weights_are_not_used(tmp_path, monkeypatch, capsys):
