@@ -35,6 +35,8 @@ def find_weights(path_or_name: str | Path | None = None) -> Path:
     Raises CheckpointError that says what there is.
     """
     if path_or_name is None:
+        if not SHIPPED.is_file():
+            raise CheckpointError(f"{SHIPPED} is not there; `git checkout weights` restores what the repository ships")
         return SHIPPED
     if from_root(str(path_or_name)).exists():
         return from_root(str(path_or_name))

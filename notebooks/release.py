@@ -93,6 +93,10 @@ def _facts(trained: Path, judged: Path, name: str) -> dict[str, Any]:
         "photographs": scores["photographs"],
         "figures": FIGURES,
         "scores": {one: scores["validation"][one] for one in (*BESIDE, name)},
+        "hues": {
+            hue: [scores["validation"][one][f"error_{hue}"]["value"] for one in (name, "grey")]
+            for hue in ("blue", "cyan", "purple")
+        },
         "truth": scores["validation"][name]["colorfulness_truth"]["value"],
     }
 

@@ -89,7 +89,8 @@ def profile(tmp_path, monkeypatch) -> Path:
     profile = tmp_path / "outputs" / "photos"
     run = profile / "03_resnet18_l1_pretraining"
     (run / "bold").mkdir(parents=True)
-    training = {"training": {"batch_size": 8, "seed": 0}, "encoder_weights": "random"}
+    settings = {"batch_size": 8, "seed": 0, "lr": 0.0003, "ema_decay": 0.99}
+    training = {"training": settings, "encoder_weights": "random"}
     for part, more in ((run, {}), (run / "bold", {"colour_gain": 1.5})):
         (part / "config.json").write_text(json.dumps(training | more))
         torch.manual_seed(0)
@@ -98,7 +99,8 @@ def profile(tmp_path, monkeypatch) -> Path:
     (run / "env.json").write_text(json.dumps(env))
     (run / "metrics.json").write_text("{}")
     pd.DataFrame({"kind": ["epoch"] * 2, "epoch": [1, 2], "seconds": [1800, 3600.0]}).to_csv(run / "history.csv")
-    figures = dict.fromkeys((*release.FIGURES, "colorfulness_truth"), INTERVAL)
+    hues = ("error_blue", "error_cyan", "error_purple")
+    figures = dict.fromkeys((*release.FIGURES, "colorfulness_truth", *hues), INTERVAL)
     judged = {"photographs": 245, "validation": dict.fromkeys((*release.BESIDE, *release.JUDGED_AS.values()), figures)}
     (profile / "06_evaluation").mkdir()
     (profile / "06_evaluation" / "metrics.json").write_text(json.dumps(judged))

@@ -242,8 +242,11 @@ def test_before_any_training_the_error_says_how_to_train(monkeypatch, tmp_path):
         find_weights("photos")
 
 
-def test_no_name_is_the_shipped_generator():
+def test_no_name_is_the_shipped_generator(monkeypatch, tmp_path):
     assert find_weights() == weights.SHIPPED
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "generator.safetensors")
+    with pytest.raises(CheckpointError, match=r"generator\.safetensors is not there; `git checkout weights` restores"):
+        find_weights()
 
 
 def test_weights_are_checked_against_a_list_of_digests_that_names_them(tmp_path):

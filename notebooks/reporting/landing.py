@@ -88,7 +88,7 @@ def losses(records: dict[str, Record]) -> list[Row]:
         ours["S3"].append(_losses("S3, notebook 03, L1 only", times_100))
     if len(tuned):
         weight = records["04"].config.get("gan", {}).get("lambda_L1", 100)
-        own = f", its λ is {weight:g}" if weight != 100 else ""
+        own = f", λ = {weight:g}: L1 times {weight:g}" if weight != 100 else ""
         ours["S3"].append(_losses(f"S3, notebook 04, GAN{own}", tuned.iloc[-1]))
     if not any(ours.values()):
         return []
