@@ -428,7 +428,9 @@ def test_the_strip_shows_package_photographs_from_the_lowest_error_to_the_highes
     assert list(landing.package_errors(record)) == ["coffee", "astronaut", "rocket"]
 
 
-@pytest.mark.parametrize(("weight", "name"), [(100.0, "GAN, mean of epoch 1"), (20.0, "GAN, λ = 20: L1 times 20, mean of")])
+@pytest.mark.parametrize(
+    ("weight", "name"), [(100.0, "GAN, mean of epoch 1"), (20.0, "GAN, λ = 20: L1 times 20, mean of")]
+)
 def test_losses_under_another_lambda_say_so(tmp_path, weight, name):
     profile = write_profile(tmp_path / "photos", names=[NAMES[3]])
     (profile / NAMES[3] / "history.csv").write_text(LOSSES + "epoch,1,10,20,.7,.6,.65,.71,9.6,10.3\n")
