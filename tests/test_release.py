@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from notebook_tools import ROOT
+from notebook_tools import NOTEBOOKS, ROOT, code_cells
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -18,6 +18,7 @@ from colorize_lib.__main__ import main
 from colorize_lib.checkpoint import CheckpointError, save_weights
 from colorize_lib.colorizer import Colorizer
 from colorize_lib.files import sha256
+from colorize_lib.gan import GanConfig
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.sources import package_photographs
 from colorize_lib.weights import SHIPPED, find_weights, read_generator
@@ -82,23 +83,30 @@ def test_damaged_weights_are_not_used(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def profile(tmp_path, monkeypatch) -> Path:
-    """What notebooks 03 and 06 leave, in a folder like outputs/photos."""
+    """What notebooks 02, 03, 04 and 06 leave, in a folder like outputs/photos."""
     monkeypatch.setattr(weights, "ROOT", tmp_path)
     monkeypatch.setattr(weights, "from_root", lambda path: tmp_path / path)
     monkeypatch.setattr(release, "ROOT", tmp_path)
     profile = tmp_path / "outputs" / "photos"
-    run = profile / "03_resnet18_l1_pretraining"
-    (run / "bold").mkdir(parents=True)
-    settings = {"batch_size": 8, "seed": 0, "lr": 0.0003, "ema_decay": 0.99}
-    training = {"training": settings, "encoder_weights": "random"}
-    for part, more in ((run, {}), (run / "bold", {"colour_gain": 1.5})):
-        (part / "config.json").write_text(json.dumps(training | more))
-        torch.manual_seed(0)
-        save_weights(build_generator(SMALL), part / "net_G.safetensors", {"generator": vars(SMALL)})
+    l1 = {"training": {"batch_size": 8, "seed": 0, "lr": 0.0003, "ema_decay": 0.99}, "encoder_weights": "random"}
+    gan = {"training": {"batch_size": 8, "seed": 0}, "gan": vars(GanConfig(lr_D=2e-5, lambda_L1=20.0))}
+    settings = {
+        "02_baseline_unet_cgan": gan,
+        "03_resnet18_l1_pretraining": l1,
+        "03_resnet18_l1_pretraining/bold": l1 | {"colour_gain": 1.5},
+        "04_resnet18_gan_finetune": gan | {"start_weights": "abcdef"},
+    }
     env = {"device": "cpu", "cpu_threads": 1, "packages": {"torch": "2.15.0"}, "commit": "0123456789abcdef"}
-    (run / "env.json").write_text(json.dumps(env))
-    (run / "metrics.json").write_text("{}")
-    pd.DataFrame({"kind": ["epoch"] * 2, "epoch": [1, 2], "seconds": [1800, 3600.0]}).to_csv(run / "history.csv")
+    for name, of in settings.items():
+        run = profile / name
+        run.mkdir(parents=True)
+        (run / "config.json").write_text(json.dumps(of))
+        torch.manual_seed(0)
+        save_weights(build_generator(SMALL), run / "net_G.safetensors", {"generator": vars(SMALL)})
+        if run.parent == profile:
+            (run / "env.json").write_text(json.dumps(env))
+            epochs = {"kind": ["epoch"] * 2, "epoch": [1, 2], "seconds": [1800, 3600.0]}
+            pd.DataFrame(epochs).to_csv(run / "history.csv")
     hues = ("error_blue", "error_cyan", "error_purple")
     figures = dict.fromkeys((*release.FIGURES, "colorfulness_truth", *hues), INTERVAL)
     judged = {"photographs": 245, "validation": dict.fromkeys((*release.BESIDE, *release.JUDGED_AS.values()), figures)}
@@ -107,8 +115,16 @@ def profile(tmp_path, monkeypatch) -> Path:
     return profile
 
 
-@pytest.mark.parametrize(("notebook", "gain"), [("03", False), ("03/bold", True)])
-def test_a_release_is_the_trained_generator_in_16_bits_with_its_card(profile, tmp_path, notebook, gain):
+@pytest.mark.parametrize(
+    ("notebook", "training"),
+    [
+        ("02", ["rate of 0.0002, the discriminator's 2e-05, no average", "λ = 20, from random weights"]),
+        ("03", ["rate of 0.0003, a moving average", "The encoder started from random weights"]),
+        ("03/bold", ["rate of 0.0003, a moving average", "multiplied by 1.5"]),
+        ("04", ["the discriminator's 2e-05", "notebook 03's generator (its weights' SHA-256 begins with abcdef)"]),
+    ],
+)
+def test_a_release_is_the_trained_generator_in_16_bits_with_its_card(profile, tmp_path, notebook, training):
     target = release.release("photos", notebook, tmp_path / "weights" / "generator.safetensors")
     net_G, config = read_generator(target)
     trained, _ = read_generator(find_weights(f"photos/{notebook}"))
@@ -118,9 +134,16 @@ def test_a_release_is_the_trained_generator_in_16_bits_with_its_card(profile, tm
     card = (target.parent / "README.md").read_text()
     for fact in ("2 epochs at 32 px", "1.0 hours", "0123456", "10.5 [9.5, 11.5]", f"NB={notebook}`", sha256(target)):
         assert fact in card, fact
-    assert ("multiplied by 1.5" in card) == gain
+    assert all(fact in card for fact in training)
+    assert ("multiplied by" in card) == (notebook == "03/bold")
     rows = [line for line in card.splitlines() if line.startswith("|")]
     assert len(rows) == 5 and len({line.count("|") for line in rows}) == 1
+
+
+def test_notebook_06_judges_under_the_names_that_a_release_looks_for():
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith("06"))
+    source = "".join(cell.source for cell in code_cells(path))
+    assert all(f'"{name}"' in source for name in release.JUDGED_AS.values())
 
 
 def test_a_generator_that_was_not_judged_is_not_shipped(profile, tmp_path):
@@ -136,6 +159,8 @@ def test_a_generator_that_was_not_judged_is_not_shipped(profile, tmp_path):
 
 def test_weights_that_16_bits_cannot_hold_or_that_are_too_large_are_refused(profile, tmp_path, monkeypatch):
     target = tmp_path / "weights" / "generator.safetensors"
+    target.parent.mkdir()
+    target.write_text("the one before")
     monkeypatch.setattr(release, "LIMIT", 1000)
     with pytest.raises(ValueError, match="bytes, and 1,000 are allowed"):
         release.release("photos", "03", target)
@@ -145,4 +170,4 @@ def test_weights_that_16_bits_cannot_hold_or_that_are_too_large_are_refused(prof
     save_weights(net_G, path, {"generator": vars(SMALL)})
     with pytest.raises(CheckpointError, match=r"model\.model\.0\.weight cannot be written in 16 bits"):
         release.release("photos", "03", target)
-    assert not target.exists()
+    assert target.read_text() == "the one before"
