@@ -51,7 +51,8 @@ class TooLarge(ValueError):
 def publish(profile: Path, target: Path = PUBLISHED) -> list[Path]:
     """Replace what `target` holds of the notebooks by copies of those in `profile`, a folder like outputs/photos.
 
-    Other files of `target` stay, and so does everything if this fails. Returns the notebooks.
+    The strip of colourings is drawn anew if notebook 07 has been run. Other files of `target` stay, and so does
+    everything if this fails. Returns the notebooks.
     Raises FileNotFoundError if none has been run, and TooLarge.
     """
     records = read_records(profile)
