@@ -30,15 +30,17 @@ from reference import ReferenceGan, ReferenceRegression, reference_loader
 from torch import nn
 from turns import own_process, prepare, turn
 
-from colorize_lib.dataset import LabLoader, make_dataloaders
-from colorize_lib.files import write_text
-from colorize_lib.gan import GanConfig, MainModel, RegressionModel, TrainableModel
+from colorize_lib.data.loader import LabLoader, make_dataloaders
+from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs
+from colorize_lib.data.sources import list_images, sample
+from colorize_lib.files import DATA_DIR, write_text
 from colorize_lib.models import build_generator, fitting_config
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
-from colorize_lib.photos import PhotoConfig, PhotoSet, find_photographs
-from colorize_lib.run import environment, make_accelerator, seed_everything
-from colorize_lib.sources import DATA_DIR, list_images, sample
+from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.runs.run import environment
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.trainable import RegressionModel, TrainableModel
 
 IMAGES = 320  # photographs of the data path
 LATER = 5  # later epochs that are timed together, as one is over in a moment

@@ -17,12 +17,16 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from colorize_lib import color, enlarging
-from colorize_lib.bootstrap import draw_counts, interval
-from colorize_lib.colorizer import Colorizer, read_photograph
-from colorize_lib.dataset import to_lab
-from colorize_lib.enlarging import Truth, compare_enlarging, enlarge, enlarge_bilinear
-from colorize_lib.sources import list_images, package_photographs
+from colorize_lib import color
+from colorize_lib.color import to_lab
+from colorize_lib.colorizing import enlarging
+from colorize_lib.colorizing.colorizer import Colorizer
+from colorize_lib.colorizing.enlarging import enlarge
+from colorize_lib.data.shipped import package_photographs
+from colorize_lib.data.sources import list_images
+from colorize_lib.evaluation.bootstrap import draw_counts, interval
+from colorize_lib.evaluation.borders import Truth, compare_enlarging, enlarge_bilinear
+from colorize_lib.images import read_photograph
 
 SMALL, LARGE = 64, 256  # pixels of the small copy's side, and of the shorter side of what it is brought back to
 LONG = 1.3  # how many times as long as wide a photograph must be to tell squashing from padding

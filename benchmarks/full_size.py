@@ -41,7 +41,8 @@ def main() -> None:
 def measure(source: Path, weights: str | None) -> dict[str, float | str]:
     """Colour one photograph twice; the times of the second are told."""
     begin = time.perf_counter()
-    from colorize_lib.colorizer import Colorizer, read_photograph, save_picture
+    from colorize_lib.colorizing.colorizer import Colorizer
+    from colorize_lib.images import read_photograph, save_picture
 
     paint = Colorizer.load(weights)
     seconds = {"loading": time.perf_counter() - begin}
@@ -66,7 +67,7 @@ def measure(source: Path, weights: str | None) -> dict[str, float | str]:
 
 def make(path: Path, megapixels: float) -> tuple[int, int]:
     """Save a photograph of about this size and return its width and height."""
-    from colorize_lib.sources import package_photographs
+    from colorize_lib.data.shipped import package_photographs
 
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     size = (height * 4 // 3, height)

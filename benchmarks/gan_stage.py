@@ -21,15 +21,17 @@ from quality_time import score
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from colorize_lib.checkpoint import load_generator
-from colorize_lib.dataset import make_dataloaders
-from colorize_lib.gan import GanConfig, MainModel
-from colorize_lib.metrics import baselines
+from colorize_lib.data.loader import make_dataloaders
+from colorize_lib.data.manifest import PhotoConfig, find_photographs
+from colorize_lib.evaluation.metrics import baselines
+from colorize_lib.files import OUTPUTS
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
-from colorize_lib.photos import PhotoConfig, find_photographs
-from colorize_lib.run import OUTPUTS, environment, file_digest, make_accelerator, seed_everything, start_run
-from colorize_lib.training import LoopConfig, train_model
+from colorize_lib.models.weights import load_generator
+from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.runs.run import environment, file_digest, start_run
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.loop import LoopConfig, train_model
 
 SATURATIONS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 FIGURES = {"val_L1": "L1", "val_colorfulness": "colourfulness", "spill": "spill"}

@@ -12,13 +12,14 @@ import argparse
 
 import pandas as pd
 
-from colorize_lib.dataset import make_dataloaders
-from colorize_lib.gan import GanConfig, MainModel
+from colorize_lib.data.loader import make_dataloaders
+from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.models import ARCHITECTURES, build_generator, fitting_config
-from colorize_lib.models.encoder import choose_encoder_weights
-from colorize_lib.photos import PhotoConfig, find_photographs
-from colorize_lib.run import make_accelerator, seed_everything, start_run
-from colorize_lib.training import LoopConfig, train_model
+from colorize_lib.models.encoders import choose_encoder_weights
+from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.runs.run import start_run
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.loop import LoopConfig, train_model
 
 
 def main() -> None:

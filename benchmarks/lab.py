@@ -17,8 +17,8 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from colorize_lib import color
-from colorize_lib.run import make_accelerator
-from colorize_lib.sources import package_photographs
+from colorize_lib.data.shipped import package_photographs
+from colorize_lib.runs.device import make_accelerator
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ import torch
 from accelerate import Accelerator
 from turns import own_process, prepare, turn
 
-from colorize_lib.gan import GanConfig, MainModel
 from colorize_lib.models import build_generator, fitting_config
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
-from colorize_lib.run import make_accelerator, seed_everything
+from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.training.gan import GanConfig, MainModel
 
 
 class OnePass(MainModel):

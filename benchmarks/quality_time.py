@@ -18,16 +18,19 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import nn
 
-from colorize_lib import color, regions
-from colorize_lib.dataset import LabLoader, make_dataloaders
-from colorize_lib.gan import colorize_batch
-from colorize_lib.metrics import baselines, validate
+from colorize_lib import color
+from colorize_lib.data.loader import LabLoader, make_dataloaders
+from colorize_lib.data.manifest import PhotoConfig, find_photographs
+from colorize_lib.evaluation import regions
+from colorize_lib.evaluation.metrics import baselines, validate
+from colorize_lib.files import OUTPUTS
 from colorize_lib.models import build_generator, fitting_config
-from colorize_lib.models.encoder import choose_encoder_weights, load_encoder, sum_first_convolution
+from colorize_lib.models.encoders import choose_encoder_weights, load_encoder, sum_first_convolution
+from colorize_lib.models.painting import colorize_batch
 from colorize_lib.models.resnet_fast import ResnetFast
-from colorize_lib.photos import PhotoConfig, find_photographs
-from colorize_lib.run import OUTPUTS, make_accelerator, seed_everything, start_run
-from colorize_lib.training import LoopConfig, pretrain_generator
+from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.runs.run import start_run
+from colorize_lib.training.loop import LoopConfig, pretrain_generator
 
 DEFAULT = ["resnet18_fast@0.0003=8", "resnet18_dynamic_unet=2", "unet=2"]
 FIGURES = {"val_L1": "L1 of ab", "val_colorfulness": "colourfulness", "spill": "spill"}

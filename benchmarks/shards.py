@@ -21,12 +21,14 @@ import torch
 from memory import peak_memory
 from PIL import Image
 
-from colorize_lib.dataset import ColorizationDataset, LabLoader, cached_photographs, to_lab
-from colorize_lib.photos import COLUMNS, PhotoConfig, PhotoSet, find_photographs, read_manifest
-from colorize_lib.shard_loader import ShardLoader
-from colorize_lib.shard_making import make_shards
-from colorize_lib.shards import ENCODINGS, ShardConfig, ShardSet, open_shards
-from colorize_lib.sources import list_images
+from colorize_lib.color import to_lab
+from colorize_lib.data.cache import cached_photographs
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.data.manifest import COLUMNS, PhotoConfig, PhotoSet, find_photographs, read_manifest
+from colorize_lib.data.shard_loader import ShardLoader
+from colorize_lib.data.shard_making import make_shards
+from colorize_lib.data.shards import ENCODINGS, ShardConfig, ShardSet, open_shards
+from colorize_lib.data.sources import list_images
 
 BATCH = 16
 EPOCHS = (4000, 16_000)  # photographs, at least, by which memory is compared

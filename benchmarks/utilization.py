@@ -15,9 +15,9 @@ from reference import timed
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from colorize_lib.gan import GanConfig, MainModel
 from colorize_lib.models import ARCHITECTURES, build_generator, fitting_config
-from colorize_lib.run import make_accelerator, seed_everything
+from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.training.gan import GanConfig, MainModel
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -52,9 +52,9 @@ def _add_colorize(commands: argparse._SubParsersAction) -> None:
 
 
 def _colorize(options: argparse.Namespace) -> int:
-    from .batch import colorize_files, plan
-    from .colorizer import Colorizer
-    from .weights import find_weights
+    from .colorizing.batch import colorize_files, plan
+    from .colorizing.colorizer import Colorizer
+    from .models.weights import find_weights
 
     if options.samples < 1 or not 0 <= options.saturation < math.inf:
         return _fail("--samples must be at least 1, and --saturation at least 0")
@@ -101,9 +101,9 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
+    from .evaluation.folders import NothingToScore, score_folders
+    from .evaluation.measures import MEASURES
     from .files import write_text
-    from .measures import MEASURES
-    from .scoring import NothingToScore, score_folders
 
     if not 16 <= options.size <= 4096:
         return _fail(f"--size {options.size}: give 16 to 4096 pixels")
@@ -137,8 +137,8 @@ def _add_human_test(commands: argparse._SubParsersAction) -> None:
 
 
 def _human_test(options: argparse.Namespace) -> int:
-    from .human_test.pairs import PairList
-    from .human_test.server import TestServer
+    from .apps.human_test.pairs import PairList
+    from .apps.human_test.server import TestServer
 
     try:
         server = TestServer(PairList(options.folder), options.host, options.port)
@@ -170,11 +170,11 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .checkpoint import CheckpointError
-    from .colorizer import Colorizer
+    from .colorizing.colorizer import Colorizer
+    from .models.weights import CheckpointError
 
     try:
-        from .demo import HOST, serve
+        from .apps.demo import HOST, serve
     except ModuleNotFoundError as error:
         return _fail(f"the package {error.name} is missing; `make setup` or pip install -e .[demo] brings it")
     try:
@@ -213,10 +213,11 @@ def _add_shards(commands: argparse._SubParsersAction) -> None:
 
 
 def _shards(options: argparse.Namespace) -> int:
-    from .photos import SHARDS, PhotoConfig, find_photographs
-    from .shard_making import make_shards
-    from .shards import ShardConfig, open_shards
-    from .sources import DATA_DIR, DataUnavailable
+    from .data.manifest import SHARDS, PhotoConfig, find_photographs
+    from .data.shard_making import make_shards
+    from .data.shards import ShardConfig, open_shards
+    from .data.sources import DataUnavailable
+    from .files import DATA_DIR
 
     try:
         if options.check:

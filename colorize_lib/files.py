@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and their digests."""
+"""Files that are either whole or not there, their digests, and where the repository and its data are."""
 
 import hashlib
 import os
@@ -6,6 +6,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA_DIR, OUTPUTS = ROOT / "data", ROOT / "outputs"
 
 
 @contextmanager
@@ -35,3 +38,8 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def from_root(path: str) -> Path:
+    """A path that a user gave: `~` is the home folder, and what is relative is relative to the repository."""
+    return ROOT / Path(path).expanduser()

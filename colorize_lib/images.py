@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from .files import atomic_path
+
 # Pillow warns of odd EXIF and TIFF tags, which do no harm here, and of sizes that read_rgb refuses. Silenced once, for
 # the process: read_rgb runs in threads, and `warnings.catch_warnings` changes the filters of all of them.
 for _category in (UserWarning, Image.DecompressionBombWarning):
@@ -147,3 +149,78 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         return image
+
+
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+SAVING = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95, "method": 4},
+}  # TIFF stays uncompressed: with compression, Pillow (12.3) fails on the EXIF data of cameras
+# EXIF tags that hold of the coloured picture too; others are of how the pixels were stored, or of the orientation.
+KEPT_TAGS = {
+    *(ExifTags.Base[name] for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist")),
+    *(ExifTags.Base[name] for name in ("HostComputer", "Rating", "Copyright", "ExifOffset", "GPSInfo")),
+    *(ExifTags.Base[f"XP{name}"] for name in ("Title", "Comment", "Author", "Keywords", "Subject")),
+}
+
+
+def read_photograph(path: str | Path) -> Image.Image:
+    """Read an image file as an upright 8-bit RGB picture. Raises UnusablePhoto with the reason."""
+    try:
+        return read_rgb(Path(path).read_bytes())[0]
+    except OSError as error:
+        raise UnusablePhoto(f"unreadable: {error.strerror}") from error
+
+
+def save_picture(picture: Image.Image, path: str | Path, source: str | Path | None = None) -> None:
+    """Write a picture in the format of the path's extension (.jpg, .png, .webp, .tif); whole, or not at all.
+
+    source: the file that it was made from, whose EXIF data and resolution are kept where the format allows, but for the
+    orientation, which is upright now. If the source names a colour profile, the result names its own, sRGB.
+    Raises ValueError for another extension, and OSError if the disk does not take it.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path.name}: pictures are saved as {', '.join(FORMATS)}")
+    kind = FORMATS[path.suffix.lower()]
+    with atomic_path(path) as partial:
+        picture.save(partial, format=kind, **SAVING.get(kind, {}), **(_kept(Path(source)) if source else {}))
+
+
+def _kept(source: Path) -> dict:
+    """What of a file's metadata goes into its coloured copy, as arguments of PIL's `save`."""
+    kept: dict = {}
+    with Image.open(io.BytesIO(source.read_bytes())) as image:
+        try:
+            exif = image.getexif()
+            for tag in set(exif) - KEPT_TAGS:
+                del exif[tag]
+            if len(exif):
+                kept["exif"] = exif.tobytes()
+        except Exception:  # broken EXIF data of whatever kind: the colours are worth more
+            pass
+        if image.info.get("icc_profile"):
+            kept["icc_profile"] = ImageCms.ImageCmsProfile(SRGB).tobytes()
+        if "dpi" in image.info:
+            kept["dpi"] = tuple(float(value) for value in image.info["dpi"])
+    return kept
+
+
+def _as_picture(image: str | Path | Image.Image | np.ndarray) -> Image.Image:
+    """Any image as 8-bit RGB. Raises UnusablePhoto, or ValueError for an array of another form."""
+    if isinstance(image, str | Path):
+        return read_photograph(image)
+    if isinstance(image, Image.Image):
+        return to_rgb(image)
+    array = np.asarray(image)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
+        raise ValueError(f"an array of shape {array.shape} is no picture: use (H,W), (H,W,1), (H,W,3) or (H,W,4)")
+    if array.dtype == np.uint16:
+        array = (array / 257 + 0.5).astype(np.uint8)
+    elif np.issubdtype(array.dtype, np.floating):
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise ValueError("an array of floats must lie in [0,1]")
+        array = (array * 255 + 0.5).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ValueError(f"an array of {array.dtype} is no picture: use uint8, uint16, or floats in [0,1]")
+    return to_rgb(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))

@@ -20,8 +20,9 @@ import numpy as np
 from nbformat import NotebookNode
 from PIL import Image, ImageOps
 
-from colorize_lib import pictures
-from colorize_lib.sources import ROOT, old_photographs, package_photographs
+from colorize_lib.data.shipped import old_photographs, package_photographs
+from colorize_lib.figures import pictures
+from colorize_lib.files import ROOT
 from reporting import figures, landing
 from reporting.page import saved_figures
 from reporting.records import NOTEBOOKS, Record, read_records, refuse_empty

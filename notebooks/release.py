@@ -15,11 +15,11 @@ import jinja2
 import pandas as pd
 import torch
 
-from colorize_lib.checkpoint import CheckpointError, save_weights
-from colorize_lib.colorizer import Colorizer, save_picture
-from colorize_lib.files import sha256, write_text
-from colorize_lib.sources import ROOT, package_photographs
-from colorize_lib.weights import DIGESTS, SHIPPED, find_weights, read_generator
+from colorize_lib.colorizing.colorizer import Colorizer
+from colorize_lib.data.shipped import package_photographs
+from colorize_lib.files import ROOT, sha256, write_text
+from colorize_lib.images import save_picture
+from colorize_lib.models.weights import DIGESTS, SHIPPED, CheckpointError, find_weights, read_generator, save_weights
 
 # Which notebook's generator -> under which name notebook 06 judges it.
 JUDGED_AS = {

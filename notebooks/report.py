@@ -13,7 +13,7 @@ from pathlib import Path
 import jinja2
 from pygments.formatters import HtmlFormatter
 
-from colorize_lib.sources import ROOT
+from colorize_lib.files import ROOT
 from reporting import landing, page, publications
 from reporting.records import Record, read_records, refuse_empty
 

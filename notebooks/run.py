@@ -28,9 +28,9 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from colorize_lib import processes
-from colorize_lib.progress import LINES
-from colorize_lib.sources import ROOT, from_root
+from colorize_lib.files import ROOT, from_root
+from colorize_lib.runs import processes
+from colorize_lib.runs.progress import LINES
 
 NOTEBOOKS = ROOT / "notebooks"
 SECONDS_TO_SAVE = 120.0  # how long an interrupted notebook may take to write its checkpoint

@@ -18,12 +18,13 @@ from pictures import photograph, save, save_photographs
 from PIL import ExifTags, Image
 from skimage.color import rgb2lab
 
-from colorize_lib import batch, enlarging
 from colorize_lib.__main__ import main
-from colorize_lib.batch import plan
-from colorize_lib.checkpoint import save_weights
-from colorize_lib.colorizer import Colorizer, read_photograph, save_picture
+from colorize_lib.colorizing import batch, enlarging
+from colorize_lib.colorizing.batch import plan
+from colorize_lib.colorizing.colorizer import Colorizer
+from colorize_lib.images import read_photograph, save_picture
 from colorize_lib.models import GeneratorConfig, build_generator
+from colorize_lib.models.weights import save_weights
 
 CONFIG = GeneratorConfig("unet", size=64, n_down=6, num_filters=4, init="kaiming")
 

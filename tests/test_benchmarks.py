@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from pictures import save_photographs
 
-from colorize_lib.checkpoint import save_weights
 from colorize_lib.models import GeneratorConfig, build_generator
+from colorize_lib.models.weights import save_weights
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TINY = ["--size", "32", "--batch-size", "4", "--device", "cpu"]

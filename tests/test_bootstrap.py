@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from colorize_lib.bootstrap import draw_counts, interval
+from colorize_lib.evaluation.bootstrap import draw_counts, interval
 
 
 def mean_interval(values: np.ndarray, n: int = 2_000) -> tuple[float, float]:

@@ -12,17 +12,22 @@ import pytest
 import torch
 from torch import nn
 
-from colorize_lib import cifar10, color
-from colorize_lib.checkpoint import load_generator, save_weights
-from colorize_lib.diagnostics import HUE_NAMES, detailed_validation
-from colorize_lib.gan import GanConfig, MainModel, RegressionModel, colorize_batch, paint_batch
-from colorize_lib.losses import cosine_distance, repeated_colors
+from colorize_lib import color
+from colorize_lib.data import cifar10
+from colorize_lib.data.sources import DataUnavailable
+from colorize_lib.evaluation.collapse import detailed_validation
+from colorize_lib.evaluation.hues import HUE_NAMES
 from colorize_lib.models import build_discriminator, build_generator
 from colorize_lib.models.cifar import CHOICES, CifarConfig
+from colorize_lib.models.painting import colorize_batch, paint_batch
 from colorize_lib.models.shapes import shape_table
-from colorize_lib.run import Run, seed_everything, start_run
-from colorize_lib.sources import DataUnavailable
-from colorize_lib.training import LoopConfig, train_model
+from colorize_lib.models.weights import load_generator, save_weights
+from colorize_lib.runs.device import seed_everything
+from colorize_lib.runs.run import Run, start_run
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.loop import LoopConfig, train_model
+from colorize_lib.training.losses import cosine_distance, repeated_colors
+from colorize_lib.training.trainable import RegressionModel
 
 OPTIONS = [(name, choice) for name, choices in CHOICES.items() for choice in choices]
 

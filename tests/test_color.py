@@ -6,8 +6,8 @@ import skimage.color
 import torch
 
 from colorize_lib import color
+from colorize_lib.data.shipped import package_photographs
 from colorize_lib.images import read_rgb
-from colorize_lib.sources import package_photographs
 
 
 def rgb_grid() -> np.ndarray:

@@ -12,14 +12,16 @@ from PIL import ExifTags, Image, ImageCms
 from skimage.color import lab2rgb, rgb2lab
 from torch import nn
 
-from colorize_lib import color, colorizer, enlarging
-from colorize_lib.checkpoint import save_weights
-from colorize_lib.colorizer import Colorizer, read_photograph, save_picture
-from colorize_lib.dataset import to_lab
-from colorize_lib.enlarging import compare_enlarging, enlarge, enlarge_bilinear
-from colorize_lib.images import UnusablePhoto, resize
+from colorize_lib import color, images
+from colorize_lib.color import to_lab
+from colorize_lib.colorizing import enlarging
+from colorize_lib.colorizing.colorizer import Colorizer
+from colorize_lib.colorizing.enlarging import enlarge
+from colorize_lib.evaluation.borders import compare_enlarging, enlarge_bilinear
+from colorize_lib.images import UnusablePhoto, read_photograph, resize, save_picture
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.models.cifar import CifarConfig
+from colorize_lib.models.weights import save_weights
 
 CONFIG = GeneratorConfig("unet", size=64, n_down=6, num_filters=4, init="kaiming")  # one level with dropout
 
@@ -286,7 +288,7 @@ def test_saves_each_format_with_what_was_known_of_the_photograph(tmp_path, suffi
     assert picture.size == (80, 96)  # upright
     save_picture(picture, tmp_path / f"target{suffix}", source)
     with Image.open(tmp_path / f"target{suffix}") as saved:
-        assert saved.format == colorizer.FORMATS[suffix.lower()]
+        assert saved.format == images.FORMATS[suffix.lower()]
         assert saved.size == (80, 96)
         assert saved.getexif().get(ExifTags.Base.Artist) == "Ansel"
         assert saved.getexif().get(ExifTags.Base.Orientation, 1) == 1

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from colorize_lib import comparison
-from colorize_lib.evaluation import GRID, Scores
+from colorize_lib.evaluation import tables
+from colorize_lib.evaluation.scores import GRID, Scores
 
 N = 60
 
@@ -29,7 +29,7 @@ def hardness() -> np.ndarray:
 
 
 def test_estimates_are_means_with_intervals_around_them(hardness):
-    table = comparison.estimates({"a": scores(hardness)})
+    table = tables.estimates({"a": scores(hardness)})
     row = table.loc[("a", "l1_ab")]
     assert row.value == pytest.approx(hardness.mean()) and row.low < row.value < row.high
     spread = 1.96 * hardness.std() / np.sqrt(N)
@@ -40,15 +40,15 @@ def test_estimates_are_means_with_intervals_around_them(hardness):
 def test_a_small_difference_is_resolved_because_it_is_paired(hardness):
     noise = np.random.default_rng(1).normal(0, 0.3, N)
     answers = {"a": scores(hardness), "b": scores(hardness - 0.5 + noise)}
-    each = comparison.estimates(answers).xs("l1_ab", level="figure")
+    each = tables.estimates(answers).xs("l1_ab", level="figure")
     assert each.low["a"] < each.high["b"]  # the answers' own intervals overlap
-    row = comparison.differences(answers, "a").loc[("b", "l1_ab")]
+    row = tables.differences(answers, "a").loc[("b", "l1_ab")]
     assert row.difference == pytest.approx((noise - 0.5).mean()) and row.high < 0 and row.verdict == "better"
 
 
 def test_verdicts_know_which_way_is_better(hardness):
     answers = {"a": scores(hardness), "b": scores(hardness - 1, psnr=19.0)}
-    verdicts = comparison.differences(answers, "a").verdict["b"]
+    verdicts = tables.differences(answers, "a").verdict["b"]
     assert verdicts["l1_ab"] == "better" and verdicts["psnr_rgb"] == "worse"
     assert "colorfulness" not in verdicts  # more colour is not better in itself
 
@@ -56,21 +56,21 @@ def test_verdicts_know_which_way_is_better(hardness):
 def test_noise_is_unresolved_and_marked(hardness):
     noise = np.random.default_rng(2).normal(0, 1, N)
     answers = {"a": scores(hardness), "b": scores(hardness + noise - noise.mean())}
-    table = comparison.differences(answers, "a")
+    table = tables.differences(answers, "a")
     assert table.verdict["b", "l1_ab"] == "unresolved"
-    assert comparison.as_text(table, ["l1_ab"], "difference").loc["b", "L1"].endswith("≈")
+    assert tables.as_text(table, ["l1_ab"], "difference").loc["b", "L1"].endswith("≈")
 
 
 def test_the_mean_gap_is_compared_by_its_distance_from_zero(hardness):
     varied = np.random.default_rng(3).normal(0, 1, N)
     answers = {"dull": scores(hardness, gap=varied - 20), "vivid": scores(hardness, gap=varied + 5)}
-    row = comparison.differences(answers, "dull").loc[("vivid", "colorfulness_gap")]
+    row = tables.differences(answers, "dull").loc[("vivid", "colorfulness_gap")]
     assert row.difference == pytest.approx(-15, abs=0.5) and row.verdict == "better"
 
 
 def test_pairwise_is_a_matrix_of_verdicts(hardness):
     answers = {"a": scores(hardness), "b": scores(hardness - 1), "c": scores(hardness - 1)}
-    table = comparison.pairwise(answers, "l1_ab")
+    table = tables.pairwise(answers, "l1_ab")
     assert table.loc["b", "a"] == "better" and table.loc["a", "b"] == "worse"
     assert table.loc["b", "c"] == "unresolved" and table.loc["a", "a"] == ""
 
@@ -79,18 +79,18 @@ def test_intervals_over_seeds_are_wider_than_over_images_alone():
     easy = np.random.default_rng(0).normal(10, 0.1, N)
     runs = [{"a": scores(easy + shift), "once": scores(easy)} for shift in (-1.0, 0.0, 1.0)]
     del runs[1]["once"], runs[2]["once"]
-    table = comparison.over_seeds(runs)
+    table = tables.over_seeds(runs)
     assert list(table.index.get_level_values("answer").unique()) == ["a"]
     row = table.loc[("a", "l1_ab")]
     assert row.seeds == 3 and row.value == pytest.approx(easy.mean())
     assert row.least == pytest.approx(easy.mean() - 1) and row.most == pytest.approx(easy.mean() + 1)
-    alone = comparison.estimates({"a": scores(easy)}).loc[("a", "l1_ab")]
+    alone = tables.estimates({"a": scores(easy)}).loc[("a", "l1_ab")]
     assert row.high - row.low > 5 * (alone.high - alone.low)
 
 
 def test_the_drop_to_another_domain(hardness):
     home, away = {"a": scores(hardness)}, {"a": scores(hardness[:40] + 30)}
-    row = comparison.domain_drop(home, away).loc[("a", "l1_ab")]
+    row = tables.domain_drop(home, away).loc[("a", "l1_ab")]
     assert (
         row.away - row.home == pytest.approx(row.change) == pytest.approx(30 + hardness[:40].mean() - hardness.mean())
     )
@@ -99,20 +99,20 @@ def test_the_drop_to_another_domain(hardness):
 
 def test_the_floor_of_alike_images_is_one_and_of_different_ones_less():
     alike = scores(np.ones(N))
-    assert comparison.real_floor(alike).value.tolist() == [1, 1]
+    assert tables.real_floor(alike).value.tolist() == [1, 1]
     bins = np.zeros((N, GRID**2))
     bins[np.arange(N), np.random.default_rng(0).integers(0, GRID**2, N)] = 1
     varied = Scores(alike.totals, alike.weights, bins, bins, bins)
-    floor = comparison.real_floor(varied)
+    floor = tables.real_floor(varied)
     assert (floor.low > 0.3).all() and (floor.low <= floor.value).all() and (floor.high < 0.95).all()
 
 
 def test_text_leaves_out_figures_that_nobody_has(hardness):
-    text = comparison.as_text(comparison.estimates({"a": scores(hardness)}), ["l1_ab", "lpips", "psnr_rgb"])
+    text = tables.as_text(tables.estimates({"a": scores(hardness)}), ["l1_ab", "lpips", "psnr_rgb"])
     assert list(text) == ["L1", "PSNR, dB"] and list(text.index) == ["a"]
     assert " " not in text.loc["a", "L1"]  # a cell does not break
 
 
 def test_numbers_are_plain_for_json(hardness):
-    numbers = comparison.as_numbers(comparison.estimates({"a": scores(hardness)}), "a")
+    numbers = tables.as_numbers(tables.estimates({"a": scores(hardness)}), "a")
     assert set(numbers["l1_ab"]) == {"value", "low", "high"} and type(numbers["l1_ab"]["value"]) is float

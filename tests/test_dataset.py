@@ -1,11 +1,11 @@
 """The cache of decoded photographs, and the batches made from it."""
 
+import functools
 import shutil
 import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from threading import Timer
 
@@ -15,13 +15,14 @@ import torch
 from pictures import photograph, save, save_photographs
 from skimage.color import rgb2lab
 
-from colorize_lib import dataset as dataset_module
-from colorize_lib import sources
-from colorize_lib.color import lab_to_rgb, to_uint8
-from colorize_lib.dataset import ColorizationDataset, LabLoader, cached_photographs, make_dataloaders, showcase, to_lab
+from colorize_lib import files
+from colorize_lib.color import lab_to_rgb, to_lab, to_uint8
+from colorize_lib.data import cache, sources
+from colorize_lib.data.cache import cached_photographs
+from colorize_lib.data.loader import ColorizationDataset, LabLoader, make_dataloaders
+from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs
+from colorize_lib.data.shipped import package_photographs, sample_split, showcase
 from colorize_lib.images import read_rgb, resize
-from colorize_lib.photos import PhotoConfig, PhotoSet, find_photographs
-from colorize_lib.sources import package_photographs, sample_split
 
 SIZE = 32  # of cached photographs
 SIDE = 8  # of random pixels, where the size plays no part
@@ -57,13 +58,13 @@ def photos(tmp_path, data) -> PhotoSet:
 @pytest.fixture
 def decodes(monkeypatch) -> list[str]:
     """The names of the files that are decoded for a cache from now on."""
-    names, decode = [], dataset_module.read_square
+    names, decode = [], cache.read_square
 
     def counting(path, *rest):
         names.append(path.name)
         return decode(path, *rest)
 
-    monkeypatch.setattr(dataset_module, "read_square", counting)
+    monkeypatch.setattr(cache, "read_square", counting)
     return names
 
 
@@ -110,7 +111,7 @@ def test_a_copy_of_the_photographs_uses_the_same_cache(photos, data, tmp_path, d
 
 
 def test_a_failed_building_goes_on_after_the_last_whole_chunk(photos, data, decodes, monkeypatch):
-    monkeypatch.setattr(dataset_module, "CHUNK", 4)
+    monkeypatch.setattr(cache, "CHUNK", 4)
     spoilt = photos.root / photos.usable.path[6]  # in the second chunk
     whole = spoilt.read_bytes()
     spoilt.write_bytes(whole[:-1])
@@ -124,7 +125,7 @@ def test_a_failed_building_goes_on_after_the_last_whole_chunk(photos, data, deco
 
 
 def test_a_lost_or_damaged_partial_file_is_built_anew(photos, data, monkeypatch):
-    monkeypatch.setattr(dataset_module, "CHUNK", 4)
+    monkeypatch.setattr(cache, "CHUNK", 4)
     lost = photos.root / photos.usable.path[6]
     whole = lost.read_bytes()
     lost.unlink()
@@ -157,7 +158,7 @@ def test_says_how_much_disk_space_is_missing(photos, data, monkeypatch):
 
 
 def test_a_resumed_building_needs_only_the_space_of_what_is_missing(photos, data, monkeypatch):
-    monkeypatch.setattr(dataset_module, "CHUNK", 4)
+    monkeypatch.setattr(cache, "CHUNK", 4)
     spoilt = photos.root / photos.usable.path[9]  # in the third chunk: eight are done
     whole = spoilt.read_bytes()
     spoilt.write_bytes(b"")
@@ -176,11 +177,11 @@ def test_a_resumed_building_needs_only_the_space_of_what_is_missing(photos, data
 HALTING_BUILD = """
 import itertools, sys
 from pathlib import Path
-from colorize_lib import dataset
-from colorize_lib.photos import PhotoSet, read_manifest
+from colorize_lib.data import cache
+from colorize_lib.data.manifest import PhotoSet, read_manifest
 
 folder, manifest, data, size = sys.argv[1:]
-decode, numbers = dataset.read_square, itertools.count(1)
+decode, numbers = cache.read_square, itertools.count(1)
 
 def halting(path, *rest):
     if next(numbers) == 6:
@@ -188,9 +189,9 @@ def halting(path, *rest):
         sys.stdin.read()
     return decode(path, *rest)
 
-dataset.read_square, dataset.CHUNK = halting, 2
+cache.read_square, cache.CHUNK = halting, 2
 photos = PhotoSet(Path(folder), read_manifest(Path(manifest)), Path(manifest))
-dataset.cached_photographs(photos, int(size), Path(data))
+cache.cached_photographs(photos, int(size), Path(data))
 print("finished", flush=True)
 """
 
@@ -201,7 +202,7 @@ def halted_build(photos, data) -> Iterator[subprocess.Popen]:
     arguments = [str(photos.root), str(photos.path), str(data), str(SIZE)]
     command = [sys.executable, "-c", HALTING_BUILD, *arguments]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, cwd=sources.ROOT, **pipes) as process:
+    with subprocess.Popen(command, text=True, cwd=files.ROOT, **pipes) as process:
         assert "halted\n" in iter(process.stdout.readline, "")  # other lines are progress, if it takes its time
         yield process
         process.kill()
@@ -274,7 +275,7 @@ def loader(n: int = 40, batch_size: int = 16, train: bool = True, **options) -> 
     return LabLoader(ColorizationDataset(pixels(n)), batch_size, train, **options)
 
 
-@cache
+@functools.cache
 def known(n: int) -> np.ndarray:
     """The n photographs in Lab, and after them their mirror images, one a row."""
     whole = torch.cat(to_lab(torch.from_numpy(pixels(n))), dim=1)

@@ -21,9 +21,10 @@ from pictures import grey_photograph, photograph, save
 from PIL import ExifTags, Image
 
 from colorize_lib.__main__ import main
-from colorize_lib.checkpoint import save_weights
-from colorize_lib.colorizer import Colorizer, save_picture
+from colorize_lib.colorizing.colorizer import Colorizer
+from colorize_lib.images import save_picture
 from colorize_lib.models import GeneratorConfig, build_generator
+from colorize_lib.models.weights import save_weights
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio"),
@@ -43,7 +44,7 @@ def demo():
     """The module, imported here since gradio takes seconds. What it sets in the environment ends with these tests."""
     pytest.importorskip("gradio", reason="the optional packages `demo` are not installed")
     with patch.dict(os.environ):
-        from colorize_lib import demo
+        from colorize_lib.apps import demo
 
         yield demo
 

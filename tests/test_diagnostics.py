@@ -9,11 +9,11 @@ import torch
 from skimage.color import rgb2lab
 from torch import nn
 
-from colorize_lib import diagnostics
-from colorize_lib.cifar10 import find_images, make_image_loaders
-from colorize_lib.color import AB_SCALE
-from colorize_lib.dataset import to_lab
-from colorize_lib.diagnostics import HUE_NAMES, diversity, hue_errors, hue_of, is_collapsed
+from colorize_lib.color import AB_SCALE, to_lab
+from colorize_lib.data.cifar10 import find_images, make_image_loaders
+from colorize_lib.evaluation import collapse, hues
+from colorize_lib.evaluation.collapse import diversity, is_collapsed
+from colorize_lib.evaluation.hues import HUE_NAMES, hue_errors, hue_of
 
 
 def plain(*colors: tuple[float, float]) -> torch.Tensor:
@@ -47,7 +47,7 @@ def test_one_pattern_in_every_output_is_a_collapse_though_it_has_many_colors(rea
 
 
 def diagnostics_of(real: torch.Tensor) -> torch.Tensor:
-    return torch.tensor([diagnostics.color_entropy(one[None]) for one in real])
+    return torch.tensor([collapse.color_entropy(one[None]) for one in real])
 
 
 def test_a_colour_grid_in_every_output_is_a_collapse(real):
@@ -69,10 +69,10 @@ def test_half_as_saturated_images_are_dull_and_not_collapsed(real):
 
 def test_entropy_and_spread_of_known_colors():
     four = plain((5, 5), (55, 5), (5, 55), (55, 55))
-    assert diagnostics.color_entropy(four) == pytest.approx(math.log(4))
-    assert diagnostics.color_entropy(four[:1]) == 0
+    assert collapse.color_entropy(four) == pytest.approx(math.log(4))
+    assert collapse.color_entropy(four[:1]) == 0
     # the four lie sqrt(2) * 25 from their middle
-    assert diagnostics.mean_color_spread(four) == pytest.approx(25 * 2**0.5, rel=1e-5)
+    assert collapse.mean_color_spread(four) == pytest.approx(25 * 2**0.5, rel=1e-5)
 
 
 def test_the_verdict_on_a_run_counts_its_collapsed_epochs():
@@ -83,7 +83,7 @@ def test_the_verdict_on_a_run_counts_its_collapsed_epochs():
             "spread_ratio": [0.1, None, 0.9, 0.6],
         }
     )
-    verdict = diagnostics.verdicts({"one": history, "shorter": history[:3]})
+    verdict = collapse.verdicts({"one": history, "shorter": history[:3]})
     assert verdict["epochs"].tolist() == [3, 2] and verdict["collapsed in"].tolist() == [2, 2]
     assert verdict["collapsed at the end"].tolist() == [False, True]
     assert verdict.loc["one", ["entropy_ratio", "spread_ratio"]].tolist() == [0.8, 0.6]
@@ -128,8 +128,8 @@ def test_blue_as_green_counts_only_blue_pixels():
     blue, green, grey = (0.0, -40.0), (-40.0, 30.0), (0.0, 0.0)
     true = plain(blue, blue, blue, blue, green)
     painted = plain(green, blue, grey, green, green)
-    assert diagnostics.share_painted(painted, true, "blue", "green") == pytest.approx(0.5)
-    assert math.isnan(diagnostics.share_painted(painted[4:], true[4:], "blue", "green"))
+    assert hues.share_painted(painted, true, "blue", "green") == pytest.approx(0.5)
+    assert math.isnan(hues.share_painted(painted[4:], true[4:], "blue", "green"))
 
 
 def test_the_epoch_of_half_the_gain():
@@ -142,7 +142,7 @@ def test_the_epoch_of_half_the_gain():
             "error_green": [9.0, None, 9.0, 9.0, 11.0],  # ends worse than grey
         }
     )
-    found = diagnostics.half_gain_epochs(history, {"red": 30.0, "blue": 20.0, "green": 10.0, "cyan": 5.0})
+    found = collapse.half_gain_epochs(history, {"red": 30.0, "blue": 20.0, "green": 10.0, "cyan": 5.0})
     assert found == {"red": 3, "blue": 2, "green": None}
 
 
@@ -157,7 +157,7 @@ class Grey(nn.Module):
 def test_detailed_validation_has_everything_for_history(tmp_path):
     train, test = find_images("sample", data_dir=tmp_path)
     val_dl = make_image_loaders(train, test, 50)[1]
-    scores = diagnostics.detailed_validation(np.arange(len(test.images)) < 40)(Grey(), val_dl)
+    scores = collapse.detailed_validation(np.arange(len(test.images)) < 40)(Grey(), val_dl)
     _, ab = to_lab(torch.from_numpy(test.images))
     assert scores["val_L1"] == pytest.approx(ab.abs().mean().item(), rel=1e-4)
     assert scores["entropy_ratio"] == 0 and scores["spread_ratio"] == 0

@@ -21,8 +21,8 @@ from pictures import save_photographs
 from tiny_processes import BATCHES, EPOCHS, MODELS, first_use, loaders, one_step, tiny_run, train
 from torch import nn
 
-from colorize_lib.checkpoint import Checkpoints
 from colorize_lib.models.shared_norm import SharedBatchNorm
+from colorize_lib.training.checkpoints import Checkpoints
 
 SCRIPT = Path(__file__).parent / "tiny_processes.py"
 SECONDS = 60  # within which two processes must have done what they were asked for

@@ -7,10 +7,11 @@ import skimage.metrics
 import torch
 from pictures import photograph
 
-from colorize_lib import color, evaluation
-from colorize_lib.dataset import ColorizationDataset, LabLoader
-from colorize_lib.evaluation import GRID, Scorer, Scores, bin_index, in_gamut_bins, intersection
-from colorize_lib.measures import MEASURES
+from colorize_lib import color
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.evaluation import scores
+from colorize_lib.evaluation.measures import MEASURES
+from colorize_lib.evaluation.scores import GRID, Scorer, Scores, bin_index, in_gamut_bins, intersection
 
 
 def as_rgb(pixels: np.ndarray) -> torch.Tensor:
@@ -165,11 +166,11 @@ def test_evaluate_judges_what_an_answer_paints(pixels):
     def warm(L: torch.Tensor) -> torch.Tensor:
         return color.lab_to_rgb(L, torch.tensor([0.1, 0.2])[None, :, None, None].expand(len(L), 2, 48, 48))
 
-    scores = evaluation.evaluate({"warm": warm}, dl)["warm"]
-    assert len(scores.totals) == 6
+    judged = scores.evaluate({"warm": warm}, dl)["warm"]
+    assert len(judged.totals) == 6
     generated = torch.cat([warm(batch["L"]) for batch in dl])
     expected = judge((generated * 255).round() / 255, as_rgb(pixels[0])).figures()
-    np.testing.assert_allclose(scores.figures().to_numpy(), expected.to_numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(judged.figures().to_numpy(), expected.to_numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_pictures_to_look_at_are_those_of_the_positions(pixels):
@@ -178,7 +179,7 @@ def test_pictures_to_look_at_are_those_of_the_positions(pixels):
     def cheat(L: torch.Tensor) -> torch.Tensor:
         return as_rgb(pixels[0][[4, 1]])
 
-    rows = evaluation.picture_set(cheat, dl, [4, 1], spill_map=True)
+    rows = scores.picture_set(cheat, dl, [4, 1], spill_map=True)
     assert list(rows) == ["grey input", "generated", "truth", "spill"]
     np.testing.assert_array_equal(rows["truth"], pixels[0][[4, 1]])
     np.testing.assert_array_equal(rows["generated"], pixels[0][[4, 1]])

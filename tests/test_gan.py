@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from colorize_lib.gan import GanConfig, MainModel, RegressionModel, colorize_batch
 from colorize_lib.models.init import init_weights
+from colorize_lib.models.painting import colorize_batch
 from colorize_lib.models.unet import Unet
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.trainable import RegressionModel
 
 N_DOWN = 6  # one level with dropout
 

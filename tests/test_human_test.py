@@ -14,11 +14,11 @@ from PIL import Image
 
 from colorize_lib import color
 from colorize_lib.__main__ import main
-from colorize_lib.answers import paint_grey
-from colorize_lib.dataset import ColorizationDataset, LabLoader
-from colorize_lib.human_test.pairs import PRACTICE, SCORED, VIGILANCE, PairList, draw_pairs, write_pairs
-from colorize_lib.human_test.results import fooled_rate, read_answers
-from colorize_lib.human_test.server import TestServer
+from colorize_lib.apps.human_test.pairs import PRACTICE, SCORED, VIGILANCE, PairList, draw_pairs, write_pairs
+from colorize_lib.apps.human_test.results import fooled_rate, read_answers
+from colorize_lib.apps.human_test.server import TestServer
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.evaluation.answers import paint_grey
 from colorize_lib.images import resize
 
 PAIRS = PRACTICE + SCORED + VIGILANCE

@@ -7,9 +7,10 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 
-from colorize_lib import metrics
-from colorize_lib.answers import paint_grey
-from colorize_lib.dataset import ColorizationDataset, LabLoader, to_lab
+from colorize_lib.color import to_lab
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.evaluation import metrics
+from colorize_lib.evaluation.answers import paint_grey
 
 
 @pytest.fixture

@@ -14,16 +14,16 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
 
-from colorize_lib.gan import MainModel
-from colorize_lib.losses import GANLoss
-from colorize_lib.models import GeneratorConfig, build_generator, encoder, fitting_config
-from colorize_lib.models.encoder import WeightsUnavailable, choose_encoder_weights, load_encoder
+from colorize_lib.models import GeneratorConfig, build_generator, encoders, fitting_config
+from colorize_lib.models.encoders import WeightsUnavailable, choose_encoder_weights, load_encoder
 from colorize_lib.models.gain import with_gain
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
 from colorize_lib.models.resnet_fast import ResnetFast, build_resnet_fast
 from colorize_lib.models.resnet_unet import build_res_unet
 from colorize_lib.models.unet import Unet
+from colorize_lib.training.gan import MainModel
+from colorize_lib.training.losses import GANLoss
 
 TUTORIAL_KEYS = json.loads((Path(__file__).parent / "tutorial_state_dict_keys.json").read_text())
 
@@ -213,7 +213,7 @@ def weights_server(encoder_state, tmp_path, monkeypatch):
         return torch.hub.load_state_dict_from_url(url, progress=progress, check_hash=check_hash)
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(encoder, "IMAGENET_WEIGHTS", SimpleNamespace(url=url, get_state_dict=get_state_dict))
+    monkeypatch.setattr(encoders, "IMAGENET_WEIGHTS", SimpleNamespace(url=url, get_state_dict=get_state_dict))
     yield served
     server.shutdown()
     server.server_close()
@@ -285,7 +285,7 @@ def test_its_encoder_has_the_weights_and_sees_grey_as_three_channels_would(encod
 
 @pytest.mark.parametrize("stop", [2, 4, 8])
 def test_its_decoder_stops_where_it_is_told_and_uses_every_part(stop):
-    net = ResnetFast(encoder.sum_first_convolution(load_encoder(None)), stop=stop)
+    net = ResnetFast(encoders.sum_first_convolution(load_encoder(None)), stop=stop)
     sizes = []
     net.head.register_forward_hook(lambda _, inputs, __: sizes.append(inputs[0].shape[-1]))
     net(torch.randn(2, 1, 64, 64)).square().mean().backward()

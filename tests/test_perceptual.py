@@ -9,9 +9,9 @@ import torch
 import torchmetrics.image.fid
 from torch import nn
 
-from colorize_lib import answers, evaluation, perceptual
-from colorize_lib.dataset import ColorizationDataset, LabLoader
-from colorize_lib.perceptual import MetricUnavailable, load_both, load_fid, load_lpips
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.evaluation import answers, perceptual, scores
+from colorize_lib.evaluation.perceptual import MetricUnavailable, load_both, load_fid, load_lpips
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +70,9 @@ def test_fid_forgets_what_it_was_asked_before(small_fid):
 def test_fid_of_answers_has_the_truth_as_its_floor(small_fid):
     pixels = (pictures(0) * 255).byte().permute(0, 2, 3, 1).numpy()
     dl = LabLoader(ColorizationDataset(pixels), 16, train=False)
-    found = evaluation.fid_scores(load_fid(download=False), {"grey": answers.paint_grey}, dl)
-    assert list(found) == ["grey", evaluation.TRUTH_HALVES]
-    assert found["grey"] > 0 and found[evaluation.TRUTH_HALVES] >= 0
+    found = scores.fid_scores(load_fid(download=False), {"grey": answers.paint_grey}, dl)
+    assert list(found) == ["grey", scores.TRUTH_HALVES]
+    assert found["grey"] > 0 and found[scores.TRUTH_HALVES] >= 0
 
 
 @pytest.mark.parametrize("download", [False, True])

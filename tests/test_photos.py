@@ -11,9 +11,9 @@ import pytest
 from pictures import grey_photograph, photograph, save, save_photographs
 from PIL import Image
 
-from colorize_lib import photos as photos_module
-from colorize_lib.photos import COLUMNS, PhotoConfig, PhotoSet, find_photographs, read_manifest
-from colorize_lib.sources import ROOT
+from colorize_lib.data import manifest
+from colorize_lib.data.manifest import COLUMNS, PhotoConfig, PhotoSet, find_photographs, read_manifest
+from colorize_lib.files import ROOT
 
 
 def find(folder: Path, data_dir: Path, **settings) -> PhotoSet:
@@ -41,9 +41,9 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def examined(monkeypatch) -> list[str]:
     """The names of the files that are examined from now on."""
-    names, examine = [], photos_module.examine
+    names, examine = [], manifest.examine
     monkeypatch.setattr(
-        photos_module, "examine", lambda root, name, min_side: names.append(name) or examine(root, name, min_side)
+        manifest, "examine", lambda root, name, min_side: names.append(name) or examine(root, name, min_side)
     )
     return names
 
@@ -220,7 +220,7 @@ def test_an_interrupted_renewal_leaves_the_manifest_that_was_there(folder, data,
     path = find(folder, data).path
     before = path.read_bytes()
     os.utime(folder / "photo-00.jpg", ns=(0, path.stat().st_mtime_ns + 1_000_000))
-    monkeypatch.setattr(photos_module, "build_manifest", lambda *_: 1 / 0)
+    monkeypatch.setattr(manifest, "build_manifest", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         find(folder, data)
     assert path.read_bytes() == before

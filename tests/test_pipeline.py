@@ -15,12 +15,12 @@ import pytest
 from notebook_tools import copy_repository
 from PIL import Image
 
-from colorize_lib.checkpoint import load_generator
-from colorize_lib.colorizer import Colorizer
-from colorize_lib.human_test.pairs import PairList
-from colorize_lib.human_test.server import TestServer
-from colorize_lib.run import file_digest
-from colorize_lib.sources import old_photographs, package_photographs
+from colorize_lib.apps.human_test.pairs import PairList
+from colorize_lib.apps.human_test.server import TestServer
+from colorize_lib.colorizing.colorizer import Colorizer
+from colorize_lib.data.shipped import old_photographs, package_photographs
+from colorize_lib.models.weights import load_generator
+from colorize_lib.runs.run import file_digest
 
 TRAINING = ["02_baseline_unet_cgan", "03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
 ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan", "06_evaluation", "07_colorize_your_photos"]

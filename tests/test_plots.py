@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from colorize_lib import pictures, plots
+from colorize_lib.figures import curves, pictures
 
 
 @pytest.fixture(autouse=True)
@@ -38,23 +38,23 @@ def drawn(axis) -> list[list[float]]:
 
 
 def test_losses_are_drawn_by_iteration_and_those_of_a_short_run_by_epoch():
-    figure = plots.loss_curves({"long": history(4, 2), "short": history(1, 2)}, [["loss_G"]])
+    figure = curves.loss_curves({"long": history(4, 2), "short": history(1, 2)}, [["loss_G"]])
     long, short = (drawn(axis) for axis in figure.axes)
     assert long == [[2.0] * 4] and short == [[1.0, 0.5]]
 
 
 def test_curves_by_epoch_have_a_line_for_each_run_that_has_the_column():
     runs = {"one": history(4, 3), "other": history(4, 2).drop(columns="entropy_ratio")}
-    figure = plots.epoch_curves(runs, {"entropy_ratio": "Entropy"}, {"entropy_ratio": 1.0}, "truth")
+    figure = curves.epoch_curves(runs, {"entropy_ratio": "Entropy"}, {"entropy_ratio": 1.0}, "truth")
     one, other = drawn(figure.axes[0])
     assert one == pytest.approx([0.1, 0.2, 0.3]) and np.isnan(other).all()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "other", "truth"]
 
 
 def test_hues_are_drawn_as_shares_of_the_grey_answers_error():
-    figure = plots.hue_curves({"S4": history(4, 2)}, {"red": 25.0, "blue": 20.0})
+    figure = curves.hue_curves({"S4": history(4, 2)}, {"red": 25.0, "blue": 20.0})
     assert drawn(figure.axes[0]) == [[0.8, 0.8]]
-    assert figure.axes[0].lines[0].get_color() == plots.HUE_COLORS["red"]
+    assert figure.axes[0].lines[0].get_color() == curves.HUE_COLORS["red"]
 
 
 def test_progress_shows_early_and_late_iterations_up_to_the_last_one_asked_for(tmp_path):
@@ -72,7 +72,7 @@ def test_settings_are_drawn_at_their_last_epoch_beside_the_start_with_more_colou
     columns = ["setting", "epochs", "L1", "colourfulness"]
     rows = [("grey", 0, 0.09, 0), ("L1 only", 0, 0.08, 10), ("L1 only, colour x 2.0", 0, 0.1, 20)]
     rows += [("lambda_L1=50", 1, 0.2, 30), ("lambda_L1=50", 2, 0.082, 25)]
-    axis = plots.settings_tried(pd.DataFrame(rows, columns=columns), truth=39).axes[0]
+    axis = curves.settings_tried(pd.DataFrame(rows, columns=columns), truth=39).axes[0]
     start, bar, _, tried = axis.lines
     assert list(zip(*start.get_data(), strict=True)) == [(0.08, 10), (0.1, 20)]
     assert bar.get_xdata()[0] == pytest.approx(0.084)

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from colorize_lib import color
-from colorize_lib.regions import chroma_gradient, is_smooth, region_masks, spill
+from colorize_lib.evaluation.regions import chroma_gradient, is_smooth, region_masks, spill
 
 
 def two_halves(size: int = 64, chroma: float = 40.0) -> torch.Tensor:

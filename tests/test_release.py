@@ -13,15 +13,13 @@ from notebook_tools import NOTEBOOKS, ROOT, code_cells
 from PIL import Image
 from safetensors.torch import load_file
 
-from colorize_lib import weights
 from colorize_lib.__main__ import main
-from colorize_lib.checkpoint import CheckpointError, save_weights
-from colorize_lib.colorizer import Colorizer
+from colorize_lib.colorizing.colorizer import Colorizer
+from colorize_lib.data.shipped import package_photographs
 from colorize_lib.files import sha256
-from colorize_lib.gan import GanConfig
-from colorize_lib.models import GeneratorConfig, build_generator
-from colorize_lib.sources import package_photographs
-from colorize_lib.weights import SHIPPED, find_weights, read_generator
+from colorize_lib.models import GeneratorConfig, build_generator, weights
+from colorize_lib.models.weights import SHIPPED, CheckpointError, find_weights, read_generator, save_weights
+from colorize_lib.training.gan import GanConfig
 
 sys.path.insert(0, str(ROOT / "notebooks"))
 import release

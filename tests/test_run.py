@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from colorize_lib import progress, run
-from colorize_lib.gan import GanConfig
+from colorize_lib.runs import device, progress, run
+from colorize_lib.training.gan import GanConfig
 
 
 def test_a_run_records_its_settings_and_environment(tmp_path):
@@ -39,7 +39,7 @@ def test_metrics_refuse_what_json_cannot_hold(tmp_path):
 
 def test_seeds_cover_every_generator():
     def draw() -> tuple:
-        run.seed_everything(3)
+        device.seed_everything(3)
         return random.random(), np.random.random(), torch.rand(1).item()
 
     assert draw() == draw()
@@ -47,15 +47,15 @@ def test_seeds_cover_every_generator():
 
 
 def test_deterministic_mode_can_be_switched():
-    run.seed_everything(0, deterministic=True)
+    device.seed_everything(0, deterministic=True)
     assert torch.are_deterministic_algorithms_enabled()
-    run.seed_everything(0)
+    device.seed_everything(0)
     assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_an_unknown_device_is_refused():
     with pytest.raises(ValueError, match="'tpu' is unknown"):
-        run.make_accelerator("tpu")
+        device.make_accelerator("tpu")
 
 
 def test_headless_progress_prints_few_lines(monkeypatch, capsys):

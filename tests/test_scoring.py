@@ -9,13 +9,14 @@ import torch
 from pictures import photograph
 from PIL import Image
 
-from colorize_lib import color, scoring
+from colorize_lib import color
 from colorize_lib.__main__ import main
-from colorize_lib.answers import paint_grey
-from colorize_lib.dataset import ColorizationDataset, LabLoader
-from colorize_lib.evaluation import evaluate
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.evaluation import folders as scoring
+from colorize_lib.evaluation.answers import paint_grey
+from colorize_lib.evaluation.folders import NothingToScore, match_files
+from colorize_lib.evaluation.scores import evaluate
 from colorize_lib.images import resize
-from colorize_lib.scoring import NothingToScore, match_files
 
 KEYS = ["l1_ab", "psnr_rgb", "ssim_rgb", "ciede2000", "colorfulness", "colorfulness_truth"]
 KEYS += ["colorfulness_gap_per_image", "auc", "auc_rebalanced"]

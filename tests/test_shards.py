@@ -26,16 +26,19 @@ from PIL import Image, JpegImagePlugin
 from tiny_training import tiny_model, tiny_run
 
 from colorize_lib import __main__ as command_line
-from colorize_lib import metrics, shard_making, shard_stream, sources
-from colorize_lib.dataset import LabLoader, make_dataloaders, showcase
-from colorize_lib.gan import MainModel
+from colorize_lib import files
+from colorize_lib.data import shard_making, shard_stream
+from colorize_lib.data.loader import LabLoader, make_dataloaders
+from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs
+from colorize_lib.data.shard_loader import ShardLoader, make_shard_loaders
+from colorize_lib.data.shard_making import make_shards
+from colorize_lib.data.shards import ShardConfig, ShardSet, open_shards, write_index
+from colorize_lib.data.shipped import showcase
+from colorize_lib.evaluation import metrics
 from colorize_lib.images import read_square
-from colorize_lib.interrupts import TrainingInterrupted
-from colorize_lib.photos import PhotoConfig, PhotoSet, find_photographs
-from colorize_lib.shard_loader import ShardLoader, make_shard_loaders
-from colorize_lib.shard_making import make_shards
-from colorize_lib.shards import ShardConfig, ShardSet, open_shards, write_index
-from colorize_lib.training import LoopConfig, train_model
+from colorize_lib.training.gan import MainModel
+from colorize_lib.training.interrupts import TrainingInterrupted
+from colorize_lib.training.loop import LoopConfig, train_model
 
 SIZE, TRAIN, VAL, PER_SHARD = 32, 96, 18, 12  # 8 training shards, and 2 of which the second is half full
 CONFIG = ShardConfig(SIZE, per_shard=PER_SHARD)
@@ -175,9 +178,9 @@ def test_two_processes_make_the_same_files_as_one(photos, drawn, shards, tmp_pat
 HALTING = """
 import sys
 from pathlib import Path
-from colorize_lib import shard_making
-from colorize_lib.photos import PhotoConfig, find_photographs
-from colorize_lib.shards import ShardConfig
+from colorize_lib.data import shard_making
+from colorize_lib.data.manifest import PhotoConfig, find_photographs
+from colorize_lib.data.shards import ShardConfig
 
 photos, data, target, size, per_shard = sys.argv[1:]
 read, names = shard_making.read_square, []
@@ -291,7 +294,7 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 from os import getpid
-from colorize_lib.shard_making import _start_process
+from colorize_lib.data.shard_making import _start_process
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
@@ -626,7 +629,7 @@ def test_numbers_that_do_not_fit_are_errors(shards):
 
 
 def test_the_command_makes_checks_and_goes_on(home, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sources, "DATA_DIR", tmp_path / "data")
+    monkeypatch.setattr(files, "DATA_DIR", tmp_path / "data")
     target = str(tmp_path / "shards")
     make = ["shards", target, "--folder", str(home / "photos"), "--size", "32", "--processes", "1"]
     assert command_line.main(make) == 0

@@ -17,18 +17,14 @@ import pytest
 from pictures import photograph, save, save_photographs
 from PIL import Image
 
-from colorize_lib import sources
+from colorize_lib import files
+from colorize_lib.colorizing.batch import upload_photographs
+from colorize_lib.data import sources
+from colorize_lib.data.manifest import PhotoConfig, find_photographs
+from colorize_lib.data.shipped import old_photographs, package_photographs, sample_split
+from colorize_lib.data.sources import DataUnavailable, list_images
 from colorize_lib.images import is_greyscale
-from colorize_lib.photos import PhotoConfig, find_photographs
-from colorize_lib.progress import LINES
-from colorize_lib.sources import (
-    DataUnavailable,
-    list_images,
-    old_photographs,
-    package_photographs,
-    sample_split,
-    upload_photographs,
-)
+from colorize_lib.runs.progress import LINES
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -150,7 +146,7 @@ def test_folder_takes_a_home_folder_and_one_relative_to_the_repository(tmp_path,
     monkeypatch.setenv("HOME", str(tmp_path))
     assert sources.folder_tree("~/pictures", tmp_path, 0).root == tmp_path / "pictures"
     monkeypatch.chdir(tmp_path)
-    relative = os.path.relpath(tmp_path / "pictures", sources.ROOT)
+    relative = os.path.relpath(tmp_path / "pictures", files.ROOT)
     assert len(sources.folder_tree(relative, tmp_path, 0).paths) == 1
 
 

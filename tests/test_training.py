@@ -17,13 +17,15 @@ from PIL import Image
 from tiny_training import BATCHES, loaders, tiny_model, tiny_run, train
 from torch import nn
 
-from colorize_lib import training
-from colorize_lib.checkpoint import CheckpointError, Checkpoints, load_generator, read_checkpoint, save_weights
-from colorize_lib.gan import MainModel, RegressionModel
-from colorize_lib.interrupts import TrainingInterrupted
-from colorize_lib.metrics import validate
+from colorize_lib.evaluation.metrics import validate
 from colorize_lib.models import GeneratorConfig, build_generator
-from colorize_lib.training import LoopConfig, NonFiniteLoss, pretrain_generator, train_model
+from colorize_lib.models.weights import CheckpointError, load_generator, read_checkpoint, save_weights
+from colorize_lib.training import loop
+from colorize_lib.training.checkpoints import Checkpoints
+from colorize_lib.training.gan import MainModel
+from colorize_lib.training.interrupts import TrainingInterrupted
+from colorize_lib.training.loop import LoopConfig, NonFiniteLoss, pretrain_generator, train_model
+from colorize_lib.training.trainable import RegressionModel
 
 LOSSES = MainModel.loss_names
 
@@ -111,7 +113,7 @@ def test_other_settings_start_anew_and_keep_the_old_checkpoints(tmp_path):
     config = LoopConfig(show_at=(1, 3))
     showcase = next(iter(loaders()[1]))["L"]
     _, first = train(tmp_path, 1, config, showcase=showcase)
-    other = training.Run(tiny_run(tmp_path).path, {"seed": 1})
+    other = loop.Run(tiny_run(tmp_path).path, {"seed": 1})
     model = tiny_model()
     model.config = replace(model.config, lambda_L1=1.0)
     history = train_model(model, *loaders(), 1, other, LoopConfig(show_at=(2,)), showcase)

@@ -10,16 +10,14 @@ import tiny_training
 import torch
 from torch import nn
 
-from colorize_lib import weights
-from colorize_lib.checkpoint import CheckpointError, save_weights
 from colorize_lib.files import sha256
-from colorize_lib.gan import GanConfig, MainModel
-from colorize_lib.models import GeneratorConfig, build_generator
+from colorize_lib.models import GeneratorConfig, build_generator, weights
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.unet import Unet
-from colorize_lib.run import start_run
-from colorize_lib.training import LoopConfig, train_model
-from colorize_lib.weights import find_weights, read_generator
+from colorize_lib.models.weights import CheckpointError, find_weights, read_generator, save_weights
+from colorize_lib.runs.run import start_run
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.loop import LoopConfig, train_model
 
 TUTORIAL_KEYS = json.loads((Path(__file__).parent / "tutorial_state_dict_keys.json").read_text())
 SMALL = GeneratorConfig("unet", size=32, n_down=5, num_filters=4)

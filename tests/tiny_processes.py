@@ -18,18 +18,22 @@ import pandas as pd
 import torch
 from accelerate import Accelerator, notebook_launcher
 
-from colorize_lib import dataset, photos, processes
-from colorize_lib.checkpoint import save_weights
-from colorize_lib.dataset import ColorizationDataset, LabLoader, cached_photographs
-from colorize_lib.gan import GanConfig, MainModel, RegressionModel, TrainableModel
+from colorize_lib.data import cache, manifest
+from colorize_lib.data.cache import cached_photographs
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.models import build_discriminator, build_generator
 from colorize_lib.models.cifar import CifarConfig
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.shared_norm import share_batch_norm
 from colorize_lib.models.unet import Unet
-from colorize_lib.photos import PhotoConfig, find_photographs
-from colorize_lib.run import Run, environment, make_accelerator, seed_everything, start_run
-from colorize_lib.training import LoopConfig, train_model
+from colorize_lib.models.weights import save_weights
+from colorize_lib.runs import processes
+from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.runs.run import Run, environment, start_run
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.loop import LoopConfig, train_model
+from colorize_lib.training.trainable import RegressionModel, TrainableModel
 
 BATCH = 3  # two processes share it as 2 and 1
 BATCHES = 4  # per epoch
@@ -145,8 +149,8 @@ def first_use(folder: Path, data: Path) -> dict:
 
         setattr(module, name, counting)
 
-    count_calls(photos, "examine", "examined")
-    count_calls(dataset, "read_square", "decoded")
+    count_calls(manifest, "examine", "examined")
+    count_calls(cache, "read_square", "decoded")
     processes.wait_for_all()
     found = find_photographs(PhotoConfig(source="folder", folder=str(folder), n_images=0), data)
     pixels = cached_photographs(found, 32, data)

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colorize_lib.dataset import ColorizationDataset, LabLoader
-from colorize_lib.gan import GanConfig, MainModel
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.unet import Unet
-from colorize_lib.run import Run, seed_everything, start_run
-from colorize_lib.training import LoopConfig, train_model
+from colorize_lib.runs.device import seed_everything
+from colorize_lib.runs.run import Run, start_run
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.loop import LoopConfig, train_model
 
 BATCHES = 6  # per epoch
 torch.set_num_threads(1)  # networks this small are slower on several

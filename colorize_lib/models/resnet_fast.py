@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import ResNet
 
-from .encoder import load_encoder, sum_first_convolution
+from .encoders import load_encoder, sum_first_convolution
 
 WIDTHS = (256, 128, 64, 64)  # channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the resolution
 

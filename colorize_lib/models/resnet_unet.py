@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from .encoder import load_encoder
+from .encoders import load_encoder
 
 with warnings.catch_warnings():  # fastai calls torch.jit.script at import, which torch has deprecated
     warnings.simplefilter("ignore", FutureWarning)

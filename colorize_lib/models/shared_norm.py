@@ -7,7 +7,7 @@ On GPUs this is torch's SyncBatchNorm, which runs nowhere else; on CPUs the clas
 import torch
 from torch import nn
 
-from .. import processes
+from ..runs import processes
 
 
 class SharedBatchNorm(nn.BatchNorm2d):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from colorize_lib import comparison
-from colorize_lib.sources import package_photographs
+from colorize_lib.data.shipped import package_photographs
+from colorize_lib.evaluation import tables
 
 from . import publications
 from .page import write_figure
@@ -52,7 +52,7 @@ def results(evaluation: Record) -> pd.DataFrame | None:
     path = evaluation.folder / "scores.csv"
     if not evaluation.is_run or not path.is_file():
         return None
-    text = comparison.as_text(pd.read_csv(path, index_col=["answer", "figure"]), RESULTS)
+    text = tables.as_text(pd.read_csv(path, index_col=["answer", "figure"]), RESULTS)
     against = {
         (name, figure): row
         for name, rows in evaluation.metrics.get("against_grey", {}).items()
@@ -62,7 +62,7 @@ def results(evaluation: Record) -> pd.DataFrame | None:
     if against:
         differences = pd.DataFrame.from_dict(against, orient="index")
         differences.index = pd.MultiIndex.from_tuples(differences.index, names=["answer", "figure"])
-        column = comparison.as_text(differences, ["l1_ab"], "difference")["L1"]
+        column = tables.as_text(differences, ["l1_ab"], "difference")["L1"]
         text.insert(1, "L1 against grey", column.reindex(text.index).fillna(""))
     return text
 

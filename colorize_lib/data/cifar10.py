@@ -1,0 +1,134 @@
+"""32x32 images: CIFAR-10, or crops of the package photographs in its place. All of them fit into memory."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from ..files import DATA_DIR, from_root
+from ..runs import processes
+from .cache import cached_photographs
+from .loader import ImagesOnDevice, LabLoader
+from .manifest import PhotoConfig, find_photographs
+from .sources import DataUnavailable
+
+SIZE = 32
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")  # CIFAR-10's
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images, uint8 (N,32,32,3) RGB, the class number of each, int64 (N,), and the names of the classes."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def draw(self, n: int, seed: int) -> "LabelledImages":
+        """n of the images at random, in their old order; all for 0. Raises ValueError if there are fewer."""
+        if not 0 <= n <= len(self.images):
+            raise ValueError(f"{n:,} images are asked for and there are {len(self.images):,} (0 means all)")
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.images))[: n or None])
+        return LabelledImages(self.images[chosen], self.labels[chosen], self.classes)
+
+    def of_classes(self, names: tuple[str, ...]) -> np.ndarray:
+        """Which images belong to one of these classes, bool (N,)."""
+        return np.isin(self.labels, [number for number, name in enumerate(self.classes) if name in names])
+
+    def showcase(self, n: int = 10) -> np.ndarray:
+        """Positions of about n images, the first ones of every class that occurs, in the order of the classes."""
+        classes = np.unique(self.labels)
+        return np.concatenate([np.flatnonzero(self.labels == label)[: -(-n // len(classes))] for label in classes])
+
+    def digest(self) -> str:
+        """A short digest of the images, for a run's settings."""
+        return hashlib.sha256(self.images.tobytes()).hexdigest()[:16]
+
+
+def find_images(
+    source: str, n_train: int = 0, n_test: int = 0, seed: int = 0, data_dir: Path = DATA_DIR
+) -> tuple[LabelledImages, LabelledImages]:
+    """The training and the test images, of which n_train and n_test are drawn at random (0: all).
+
+    source: `download` (torchvision's CIFAR-10, 170 MB, fetched once), `sample` (crops of the package photographs, split
+    by photograph, each photograph a class), or a folder with train.npz and test.npz (`images`, `labels`, and `classes`
+    if it has them; else CIFAR-10's).
+    Raises DataUnavailable if the download fails, FileNotFoundError for a missing file, and ValueError for a file of
+    another form.
+    """
+    if source == "download":
+        train, test = _download(data_dir / "cifar10")
+    elif source == "sample":
+        train, test = _sample(seed, data_dir)
+    else:
+        train, test = (read_npz(from_root(source) / f"{split}.npz") for split in ("train", "test"))
+    train, test = train.draw(n_train, seed), test.draw(n_test, seed)
+    processes.say(
+        f"{len(train.images):,} training and {len(test.images):,} test images of {len(train.classes)} classes"
+        + (" (32x32 crops of package photographs, not CIFAR-10)" if source == "sample" else "")
+    )
+    return train, test
+
+
+def make_image_loaders(
+    train: LabelledImages, test: LabelledImages, batch_size: int = 50, seed: int = 0, device: torch.device | str = "cpu"
+) -> tuple[LabLoader, LabLoader]:
+    """The training loader (shuffled, flipped) and the validation loader (in order, whole), both on the device."""
+    return (
+        LabLoader(ImagesOnDevice(train.images, device), batch_size, True, seed, device),
+        LabLoader(ImagesOnDevice(test.images, device), 10 * batch_size, False, seed, device),
+    )
+
+
+def read_npz(path: Path) -> LabelledImages:
+    """Read `images` uint8 (N,32,32,3), `labels` (N,) and perhaps `classes` from an .npz.
+
+    Raises FileNotFoundError, or ValueError that says what is wrong with the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; the folder must hold train.npz and test.npz")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if missing := {"images", "labels"} - arrays.keys():
+        raise ValueError(f"{path} lacks the key {sorted(missing)[0]}")
+    images, labels = arrays["images"], arrays["labels"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (SIZE, SIZE, 3):
+        raise ValueError(f"{path}: images are {images.dtype} {images.shape}, not uint8 (N, {SIZE}, {SIZE}, 3)")
+    classes = tuple(str(name) for name in arrays.get("classes", CLASSES))
+    if labels.shape != (len(images),) or not np.isin(labels, range(len(classes))).all():
+        raise ValueError(f"{path}: labels must be {len(images)} numbers below {len(classes)}, one for each image")
+    return LabelledImages(images, labels.astype(np.int64), classes)
+
+
+def _download(home: Path) -> tuple[LabelledImages, LabelledImages]:
+    """torchvision's CIFAR-10 in `home`, fetched if it is not there whole."""
+    from torchvision.datasets import CIFAR10  # torchvision takes seconds to import
+
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home / "fetch.lock"):
+            splits = [CIFAR10(str(home), train=train, download=True) for train in (True, False)]
+    except Exception as error:  # URLError, or RuntimeError for a file that is not whole
+        raise DataUnavailable(
+            f"CIFAR-10 could not be had from {CIFAR10.url} ({type(error).__name__}: {error}). Check the network and "
+            f"run again, put {CIFAR10.filename} into {home}, or use other images: cifar=sample, or cifar=DIR with "
+            "train.npz and test.npz (keys images, labels)."
+        ) from error
+    return tuple(LabelledImages(split.data, np.array(split.targets), tuple(split.classes)) for split in splits)
+
+
+def _sample(seed: int, data_dir: Path) -> tuple[LabelledImages, LabelledImages]:
+    """The crops of the source `sample` at 32x32 px; a photograph's crops are all on one side of the split."""
+    photos = find_photographs(PhotoConfig(source="sample", n_images=0, seed=seed), data_dir)
+    pixels, rows = np.array(cached_photographs(photos, SIZE, data_dir)), photos.usable
+    names = rows.path.str.split("/").str[0]
+    classes = tuple(sorted(set(names)))
+    labels = names.map(classes.index).to_numpy(np.int64)
+    train, test = ((rows.split == split).to_numpy() for split in ("train", "val"))
+    return tuple(LabelledImages(pixels[of], labels[of], classes) for of in (train, test))

@@ -1,0 +1,108 @@
+"""What averages hide: whether a generator has collapsed, which hues it has learned, and what it paints blue things.
+
+Colours are compared in CIE L*a*b*, where chroma is hypot(a*, b*) and hue the angle atan2(b*, a*) (CIE 15:2004, section
+8.2.2). All inputs are normalised ab = ab* / 110.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ..color import AB_SCALE
+from ..data.loader import LabLoader
+from ..models.painting import colorize_batch
+from .hues import hue_errors, share_painted
+from .metrics import mean_scores
+
+ENTROPY_BIN = 10.0  # side of a bin of the ab histogram, in Lab units: that of Zhang et al., arXiv:1603.08511
+# Ratios to the truth below which a generator counts as collapsed. On CIFAR-10 a collapsed one had a spread of 0.22; an
+# L2 regression, dull but not collapsed, had 0.48 and 0.30 after 20 epochs (after its first 0.36 and 0.12; notebook 05).
+COLLAPSED_ENTROPY, COLLAPSED_SPREAD = 0.35, 0.25
+
+
+def color_entropy(ab: torch.Tensor) -> float:
+    """Entropy, in nats, of the histogram of all pixels' ab in bins of 10 x 10 Lab units. ab: (N,2,H,W).
+
+    0 if one bin holds all pixels, log(k) if k bins hold equally many.
+    """
+    bins = ((ab * AB_SCALE + 110) / ENTROPY_BIN).floor().long().clamp(0, 21)  # (N,2,H,W)
+    shares = torch.bincount((bins[:, 0] * 22 + bins[:, 1]).flatten()).double() / bins[:, 0].numel()
+    return abs(torch.xlogy(shares, shares).sum().item())
+
+
+def mean_color_spread(ab: torch.Tensor) -> float:
+    """How much images differ in mean colour, in Lab units: the root mean square distance of their mean ab, (N,2), from
+    the mean of all. ab: (N,2,H,W)."""
+    means = ab.mean(dim=(2, 3)) * AB_SCALE
+    return (means - means.mean(dim=0)).square().sum(dim=1).mean().sqrt().item()
+
+
+def diversity(ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, float]:
+    """The two figures of the collapse detector, each a ratio of generated to true, 1 being ideal.
+
+    `entropy_ratio`: `color_entropy`, low if few colours are used at all. `spread_ratio`: `mean_color_spread`, low if
+    every image gets the same colours, however many those are. Dull regression has low ratios too, but not as low as a
+    collapsed generator. ab_hat, ab: (N,2,H,W).
+    """
+    return {
+        "entropy_ratio": color_entropy(ab_hat) / color_entropy(ab),
+        "spread_ratio": mean_color_spread(ab_hat) / mean_color_spread(ab),
+    }
+
+
+def is_collapsed(entropy_ratio: float, spread_ratio: float) -> bool:
+    """The detector's verdict: few colours (`COLLAPSED_ENTROPY`), or the same ones everywhere (`COLLAPSED_SPREAD`)."""
+    return entropy_ratio < COLLAPSED_ENTROPY or spread_ratio < COLLAPSED_SPREAD
+
+
+def verdicts(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """What the detector says of each run (name -> history): a row with the number of epochs, in how many of them the
+    generator counts as collapsed, both ratios of the last epoch, and whether that one counts as collapsed.
+    """
+    rows = {}
+    for name, history in runs.items():
+        ratios = history[history.kind == "epoch"][["entropy_ratio", "spread_ratio"]]
+        collapsed = [is_collapsed(*pair) for pair in ratios.itertuples(index=False)]
+        rows[name] = {"epochs": len(ratios), "collapsed in": sum(collapsed), **ratios.iloc[-1].to_dict()}
+        rows[name]["collapsed at the end"] = collapsed[-1]
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def detailed_validation(sea: np.ndarray | None = None) -> Callable[[nn.Module, LabLoader], dict[str, float]]:
+    """A `score` for `training.train_model`: `metrics.validate`, and the figures of this module.
+
+    Those are entropy_ratio, spread_ratio, `error_` with each hue's name, and blue_as_green: the share of blue pixels
+    painted green. sea: which validation images the last is taken from, bool (N,); None for all. A figure without
+    pixels is left out.
+    """
+
+    def score(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
+        batches = [(batch["L"], colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl]
+        ab_hat, ab = (torch.cat(parts) for parts in list(zip(*batches, strict=True))[1:])
+        figures = mean_scores(batches) | diversity(ab_hat, ab)
+        figures |= {f"error_{hue}": error for hue, error in hue_errors(ab_hat, ab).items()}
+        of = slice(None) if sea is None else torch.from_numpy(sea).to(ab.device)
+        figures["blue_as_green"] = share_painted(ab_hat[of], ab[of], "blue", "green")
+        return {name: value for name, value in figures.items() if not np.isnan(value)}
+
+    return score
+
+
+def half_gain_epochs(history: pd.DataFrame, grey: dict[str, float]) -> dict[str, int | None]:
+    """For each hue, the first epoch by which half of its final gain over the grey answer is reached.
+
+    history: with columns `error_HUE`; grey: the errors of the answer ab = 0. None for a hue that ends no better than
+    grey.
+    """
+    epochs = history[history.kind == "epoch"]
+    found: dict[str, int | None] = {}
+    for hue, start in grey.items():
+        if f"error_{hue}" not in epochs:
+            continue
+        errors = epochs[f"error_{hue}"].to_numpy()
+        half = (start + errors[-1]) / 2
+        found[hue] = int(epochs.epoch.to_numpy()[np.argmax(errors <= half)]) if errors[-1] < start else None
+    return found

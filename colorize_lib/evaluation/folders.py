@@ -1,0 +1,156 @@
+"""Score a folder of coloured pictures, whoever made them, against the true ones, by the figures of `evaluation`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import color
+from ..data.sources import list_images
+from ..images import UnusablePhoto, read_rgb, resize
+from ..runs.progress import Progress
+from .answers import paint_grey
+from .perceptual import load_both
+from .scores import TRUTH_HALVES, Scorer, Scores
+from .tables import estimates, real_floor
+
+BATCH = 16
+NAMED = 10  # files that a message names at most
+
+
+class NothingToScore(ValueError):
+    """Two folders that cannot be scored against each other; the message says why."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which prediction belongs to which truth: (prediction, truth) paths, and the files without a partner."""
+
+    matched: list[tuple[Path, Path]]
+    lone_predictions: list[Path]
+    lone_truths: list[Path]
+
+
+def match_files(predictions: Path, truths: Path) -> Pairs:
+    """Match pictures by name: `sub/a.png` or `sub/a_anything.png` belongs to the truth `sub/a.jpg`.
+
+    Folders below the two are searched too and are part of the name. Of several truths that fit (`a` and `a_b` for
+    `a_b_fake`), the longest name counts.
+    Raises FileNotFoundError for a missing folder, and NothingToScore if two files claim one truth, if two truths have
+    one name, or if nothing matches.
+    """
+    for folder in (predictions, truths):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"the folder {folder} does not exist")
+    by_name: dict[str, str] = {}
+    for path in list_images(truths):
+        name = _stem(path)
+        if name in by_name:
+            raise NothingToScore(f"{by_name[name]} and {path} in {truths} have the same name; remove one")
+        by_name[name] = path
+    claimed: dict[str, str] = {}
+    lone: list[Path] = []
+    for path in list_images(predictions):
+        name = _stem(path)
+        while name not in by_name and "_" in name.rsplit("/", 1)[-1]:
+            name = name.rsplit("_", 1)[0]
+        if name not in by_name:
+            lone.append(predictions / path)
+        elif name in claimed:
+            raise NothingToScore(
+                f"{claimed[name]} and {path} in {predictions} both belong to {by_name[name]}; remove one of them"
+            )
+        else:
+            claimed[name] = path
+    if not claimed:
+        raise NothingToScore(
+            f"no picture in {predictions} has the name of one in {truths}. A prediction of TRUTHS/a.jpg is called "
+            "a.png or a_anything.png (.jpg, .jpeg, .webp, .tif will do too)"
+        )
+    matched = [(predictions / claimed[name], truths / by_name[name]) for name in sorted(claimed)]
+    return Pairs(matched, lone, [truths / path for name, path in by_name.items() if name not in claimed])
+
+
+def score_folders(
+    predictions: Path, truths: Path, size: int = 256, download: bool = False, tell: Callable[[str], None] = print
+) -> tuple[Scores, dict]:
+    """Score every picture of one folder against its namesake in the other: the scores, and a report for JSON.
+
+    size: both are squashed to size x size first (bicubic), as the validation photographs of the notebooks are.
+    download: fetch the weights of LPIPS and FID if they are not there. tell: takes messages about files without a
+    partner and files that cannot be read.
+    The report has `n`, `size`, each figure's mean, its 95 % bootstrap interval over images as `..._ci` [low, high],
+    and `fid` where its weights are at hand; beside them `grey`, the same figures of the grey answer, and `floor`, what
+    the true pictures' two halves have between them in the figures that compare whole sets.
+    Raises FileNotFoundError, or NothingToScore, also if both folders are one: every picture would be its own truth.
+    """
+    if predictions.resolve() == truths.resolve():
+        raise NothingToScore(f"{predictions} is given for both: put the coloured pictures into a folder of their own")
+    pairs = match_files(predictions, truths)
+    _tell_lone(pairs, tell)
+    lpips, fid = load_both(size, download)
+    scorer, used = Scorer(lpips), []
+    with Progress(len(pairs.matched), "scoring pictures") as progress:
+        for batch in _batches(pairs.matched, size, tell, progress.update):
+            used += [pair for pair, _, _ in batch]
+            rgb_hat, rgb = (torch.stack(pictures) for pictures in list(zip(*batch, strict=True))[1:])
+            scorer.add(rgb, {"prediction": rgb_hat, "grey": paint_grey(color.normalize(color.rgb_to_lab(rgb))[0])})
+    if not used:
+        raise NothingToScore("not one pair of pictures could be read")
+    scores = scorer.scores()
+    report = {"n": len(used), "size": size}
+    table = estimates(scores)
+    for figure, row in table.xs("prediction").iterrows():
+        report |= {figure: row.value, f"{figure}_ci": [row.low, row.high]}
+    report["grey"] = table.xs("grey").value.to_dict()
+    report["floor"] = real_floor(scores["grey"]).xs(TRUTH_HALVES).value.to_dict() if len(used) > 1 else {}
+    if fid is not None and len(used) >= 4:
+        painted, real = ([pair[side] for pair in used] for side in (0, 1))
+        report["fid"] = fid(_pictures(real, size), _pictures(painted, size))
+        report["floor"]["fid"] = fid(_pictures(real[::2], size), _pictures(real[1::2], size))
+    return scores["prediction"], report
+
+
+def _stem(path: str) -> str:
+    return path.rsplit(".", 1)[0]
+
+
+def _tell_lone(pairs: Pairs, tell: Callable[[str], None]) -> None:
+    for lone, what in ((pairs.lone_predictions, "without a truth"), (pairs.lone_truths, "without a prediction")):
+        if lone:
+            more = f" and {len(lone) - NAMED:,} more" if len(lone) > NAMED else ""
+            tell(f"{len(lone):,} {what}: {', '.join(str(path) for path in lone[:NAMED])}{more}")
+
+
+def _batches(
+    pairs: list[tuple[Path, Path]], size: int, tell: Callable[[str], None], done: Callable[[], None]
+) -> Iterator[list[tuple[tuple[Path, Path], torch.Tensor, torch.Tensor]]]:
+    """(pair, prediction, truth) in batches, the pictures (3,size,size); a pair that cannot be read is skipped."""
+    batch = []
+    for pair in pairs:
+        try:
+            batch.append((pair, *(read_picture(path, size) for path in pair)))
+        except UnusablePhoto as error:
+            tell(f"skipped: {error}")
+        done()
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _pictures(paths: list[Path], size: int) -> Iterator[torch.Tensor]:
+    for start in range(0, len(paths), BATCH):
+        yield torch.stack([read_picture(path, size) for path in paths[start : start + BATCH]])
+
+
+def read_picture(path: Path, size: int) -> torch.Tensor:
+    """One file squashed to size x size: sRGB (3,size,size) in [0,1]. Raises UnusablePhoto naming the file."""
+    try:
+        pixels = resize(read_rgb(path.read_bytes())[0], size)
+    except (OSError, UnusablePhoto) as error:
+        raise UnusablePhoto(f"{path}: {error}") from error
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1) / 255

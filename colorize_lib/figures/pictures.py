@@ -1,0 +1,160 @@
+"""Figures made of pictures. Every function draws what it is given and returns the figure; `plots.save` writes it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+
+from .. import color
+
+SHOWN = 400  # pixels of the longer side of a photograph in a figure; larger ones only swell the notebook
+
+
+def photo_grid(photographs: np.ndarray, columns: int = 4) -> Figure:
+    """A grid of pictures: uint8 (N,H,W,3)."""
+    rows = -(-len(photographs) // columns)
+    figure, axes = _picture_axes(rows, columns, cell=1.9)
+    for axis, photograph in zip(axes.flat, photographs, strict=False):
+        axis.imshow(photograph)
+    return figure
+
+
+def channel_planes(photograph: np.ndarray) -> Figure:
+    """One picture, uint8 (H,W,3), beside its R, G, B planes; its colour alone, at L* = 65, beside L*, a*, b*."""
+    batch = color.rgb_to_lab(torch.from_numpy(photograph).permute(2, 0, 1)[None])  # (1,3,H,W)
+    lab, flat = batch[0].numpy(), batch.clone()
+    flat[:, 0] = 65
+    figure, axes = _picture_axes(2, 4, cell=2.4)
+    axes[0, 0].imshow(photograph)
+    axes[0, 0].set_title("photograph")
+    for axis, plane, name, cmap in zip(
+        axes[0, 1:],
+        photograph.transpose(2, 0, 1),
+        ("R", "G", "B"),
+        ("Reds_r", "Greens_r", "Blues_r"),
+        strict=True,
+    ):
+        axis.imshow(plane, cmap=cmap, vmin=0, vmax=255)
+        axis.set_title(name)
+    axes[1, 0].imshow(color.to_uint8(color.lab_to_unclipped_rgb(flat))[0])
+    axes[1, 0].set_title("colour alone")
+    for axis, plane, name, cmap, limits in zip(
+        axes[1, 1:],
+        lab,
+        ("L*, lightness", "a*, green to red", "b*, blue to yellow"),
+        ("gray", "RdYlGn_r", "YlGnBu_r"),
+        ((0, 100), (-80, 80), (-80, 80)),
+        strict=True,
+    ):
+        axis.imshow(plane, cmap=cmap, vmin=limits[0], vmax=limits[1])
+        axis.set_title(name)
+    return figure
+
+
+def visualize(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> Figure:
+    """Rows: grey input, generated, ground truth; a column per photograph. L (N,1,H,W), ab_hat and ab (N,2,H,W)."""
+    rows = {
+        "grey input": color.lab_to_rgb(L, torch.zeros_like(ab)),
+        "generated": color.lab_to_rgb(L, ab_hat),
+        "ground truth": color.lab_to_rgb(L, ab),
+    }
+    return picture_rows({name: color.to_uint8(rgb).numpy() for name, rgb in rows.items()})
+
+
+def picture_rows(rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> Figure:
+    """One row of pictures, uint8 (N,H,W,3), for each name, which stands at the left; titles stand over the columns."""
+    columns = max(len(pictures) for pictures in rows.values())
+    figure, axes = _picture_axes(len(rows), columns, cell=1.6 if columns > 3 else 2.2)
+    for axis, title in zip(axes[0], titles, strict=False):
+        axis.set_title(title, fontsize="medium")
+    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        for axis, picture in zip(line, pictures, strict=False):
+            axis.imshow(picture)
+    return figure
+
+
+def painting_rows(
+    painters: dict[str, Callable[[torch.Tensor], torch.Tensor]],
+    L: torch.Tensor,
+    ab: torch.Tensor,
+    device: torch.device | str = "cpu",
+) -> Figure:
+    """What each painter makes of L (N,1,H,W), sRGB (N,3,H,W) in [0,1], a row each; below, the truth, with ab (N,2,H,W).
+
+    device: where the painters want L.
+    """
+    rows = {name: paint(L.to(device)) for name, paint in painters.items()}
+    rows["truth"] = color.lab_to_rgb(L, ab)
+    return picture_rows({name: color.to_uint8(rgb).cpu().numpy() for name, rgb in rows.items()})
+
+
+def photograph_rows(columns: dict[str, Iterable[Image.Image]], width: float = 2.6) -> Figure:
+    """Photographs of any size: a column for each name, which stands above, and a row for each photograph.
+
+    columns: name -> as many pictures as the other names have. width: of a picture, in inches.
+    """
+    lines = list(zip(*columns.values(), strict=True))
+    heights = [width * line[0].height / line[0].width for line in lines]
+    figure, axes = plt.subplots(
+        len(lines),
+        len(columns),
+        figsize=(width * len(columns), sum(heights) + 0.3),
+        height_ratios=heights,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name, fontsize="medium")
+    for line, shown in zip(axes, lines, strict=True):
+        for axis, picture in zip(line, shown, strict=True):
+            axis.imshow(ImageOps.contain(picture, (SHOWN, SHOWN)))
+            axis.set_axis_off()
+    return figure
+
+
+def progress_rows(
+    folder: Path, L: torch.Tensor, ab: torch.Tensor, until: int | None = None, at_most: int = 10
+) -> Figure:
+    """The showcase: grey, coloured at successive iterations, a row each, and the truth. L (K,1,H,W), ab (K,2,H,W).
+
+    folder: where `training` saved `iteration-....png`, each all pictures side by side. until: the last iteration to
+    show. Of more than `at_most` iterations, the first half is kept and the rest is thinned evenly, with the last one
+    always there.
+    """
+    files = [file for file in sorted(folder.glob("iteration-*.png")) if until is None or _iteration(file) <= until]
+    if len(files) > at_most:
+        early = at_most // 2
+        late = np.linspace(early, len(files) - 1, at_most - early).round().astype(int)
+        files = files[:early] + [files[i] for i in late]
+    rows = {"grey input": color.to_uint8(color.lab_to_rgb(L, torch.zeros_like(ab))).numpy()}
+    for file in files:
+        strip = np.asarray(Image.open(file))  # (H,K*W,3)
+        rows[f"iteration {_iteration(file):,}"] = np.stack(np.split(strip, len(L), axis=1))
+    return picture_rows(rows | {"ground truth": color.to_uint8(color.lab_to_rgb(L, ab)).numpy()})
+
+
+def _iteration(file: Path) -> int:
+    return int(file.stem.split("-")[1])
+
+
+def coloring_rows(L: torch.Tensor, samples: torch.Tensor, ab: torch.Tensor) -> Figure:
+    """Several colourings of each photograph, a row each: L (N,1,H,W), samples (n,N,2,H,W), truth ab (N,2,H,W)."""
+    rows = {f"colouring {k}": color.lab_to_rgb(L, one) for k, one in enumerate(samples, start=1)}
+    rows["ground truth"] = color.lab_to_rgb(L, ab.to(L.device))
+    return picture_rows({name: color.to_uint8(rgb).numpy() for name, rgb in rows.items()})
+
+
+def _picture_axes(rows: int, columns: int, cell: float) -> tuple[Figure, np.ndarray]:
+    """Axes (rows,columns) without ticks and frames, each `cell` inches wide."""
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(cell * columns + 0.9, cell * rows), layout="constrained", squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    return figure, axes

@@ -1,0 +1,214 @@
+"""Whatever file holds a trained generator, as a generator: the shipped weights, those of a run, a training checkpoint,
+and `.pt` files that people saved from the well-known tutorial architecture. No pickled code is ever executed."""
+
+import json
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from ..files import ROOT, atomic_path, from_root, sha256
+from ..runs import processes
+from . import GeneratorConfig, build_generator, generator_config
+from .cifar import CifarConfig
+
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "net_G_state_dict",
+    "net_G",
+    "model",
+)  # under which people save a state_dict
+SHIPPED = ROOT / "weights" / "generator.safetensors"  # comes with the repository; weights/README.md is its model card
+DIGESTS = "SHA256SUMS"  # a file beside weights, in the format of sha256sum
+NOTEBOOKS = ("04_resnet18_gan_finetune", "03_resnet18_l1_pretraining", "02_baseline_unet_cgan")
+TUTORIAL_SIZE = 256
+
+
+def find_weights(path_or_name: str | Path | None = None) -> Path:
+    """The file or folder that a path or a name stands for; None: the generator that comes with the repository.
+
+    A name is `PROFILE` or `PROFILE/NUMBER`, such as `photos/02`: what that notebook trained under that profile; without
+    a number, the last of 04, 03, 02 that is there. `photos/03/bold` is the part `bold` of a notebook's run.
+    Raises CheckpointError that says what there is.
+    """
+    if path_or_name is None:
+        if not SHIPPED.is_file():
+            raise CheckpointError(f"{SHIPPED} is not there; `git checkout weights` restores what the repository ships")
+        return SHIPPED
+    if from_root(str(path_or_name)).exists():
+        return from_root(str(path_or_name))
+    if Path(path_or_name).suffix:
+        raise CheckpointError(f"weights file {path_or_name} does not exist")
+    profile, _, place = str(path_or_name).partition("/")
+    number, _, part = place.partition("/")
+    for notebook in NOTEBOOKS:
+        found = ROOT / "outputs" / profile / notebook / part / "net_G.safetensors"
+        if found.is_file() and notebook.startswith(number):
+            return found
+    there = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "outputs").glob("*/*/net_G.safetensors"))
+    known = f"there are {', '.join(there)}" if there else "no generator is trained yet, `make run-all` trains some"
+    raise CheckpointError(
+        f"{str(path_or_name)!r} is no file and names no trained generator; {known}, or give the path of a "
+        ".safetensors or .pt file"
+    )
+
+
+def read_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:
+    """The generator in a file or folder, and its configuration.
+
+    path: `.safetensors` of this library (checked against a file SHA256SUMS beside it, if that names it); a checkpoint's
+    folder or its state.pt (of a run that keeps a moving average, that is taken); a run's folder with net_G.safetensors;
+    or a `.pt`/`.pth` with a state_dict of the tutorial's plain U-Net, its `MainModel`, or its ResNet18 `DynamicUnet`,
+    told apart by their keys.
+    Raises CheckpointError naming the file, and the first keys that do not fit.
+    """
+    if path.name == "state.pt":
+        path = path.parent
+    if path.is_dir():
+        if (path / "state.pt").is_file():
+            return _from_checkpoint(path)
+        if (path / "net_G.safetensors").is_file():
+            return load_generator(path / "net_G.safetensors")
+        raise CheckpointError(f"the folder {path} holds neither net_G.safetensors nor a checkpoint's state.pt")
+    if path.suffix == ".safetensors":
+        _check_digest(path)
+        return load_generator(path)
+    return _from_state(_read_pt(path), path)
+
+
+def _check_digest(path: Path) -> None:
+    """Raise CheckpointError if a file SHA256SUMS beside the weights has another digest of them."""
+    sums = path.with_name(DIGESTS)
+    if not (sums.is_file() and path.is_file()):
+        return
+    wanted = {name: digest for digest, name in (line.split(maxsplit=1) for line in sums.read_text().splitlines())}
+    if path.name in wanted and sha256(path) != wanted[path.name]:
+        raise CheckpointError(
+            f"{path} is damaged or was replaced: its SHA-256 is not that of {sums.name} beside it. "
+            "`git checkout weights` restores what the repository ships"
+        )
+
+
+def _from_checkpoint(folder: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:
+    networks = read_checkpoint(folder)[0]["networks"]
+    state = networks["net_G"]
+    if "net_G_ema" in networks:
+        average = networks["net_G_ema"]
+        state = {name.removeprefix("module."): tensor for name, tensor in average.items() if name != "n_averaged"}
+    config = folder.parents[2] / "config.json"  # RUN/checkpoints/DIGEST/epoch-...
+    try:
+        generator = generator_config(json.loads(config.read_text())["generator"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{config} does not say what generator the checkpoint {folder} holds: {error}") from error
+    return _filled(build_generator(generator), state, folder), generator
+
+
+def _read_pt(path: Path) -> dict[str, torch.Tensor]:
+    """The state_dict in a .pt file, by torch's loader that runs no pickled code."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors, and pickled code is not executed. Where it was made, save the weights "
+            'alone: torch.save(net_G.state_dict(), "net_G.pt")'
+        ) from error
+    except Exception as error:  # not a zip, truncated, ...
+        raise CheckpointError(f"{path} is not a whole file of torch ({type(error).__name__}: {error})") from error
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise CheckpointError(f"{path} holds no state_dict, which is a dict of tensors by name")
+    return content
+
+
+def _from_state(state: dict[str, torch.Tensor], path: Path) -> tuple[nn.Module, GeneratorConfig]:
+    """The tutorial's generator with these weights."""
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}  # saved from DataParallel
+    if any(name.startswith("net_G.") for name in state):  # a MainModel
+        state = {name.removeprefix("net_G."): tensor for name, tensor in state.items() if name.startswith("net_G.")}
+    if "model.model.0.weight" in state:
+        convolutions = sum(tensor.ndim == 4 for tensor in state.values())  # two for each level
+        levels = max(5, convolutions // 2)  # of fewer, `_filled` says what is missing
+        config = GeneratorConfig("unet", max(TUTORIAL_SIZE, 2**levels), levels, len(state["model.model.0.weight"]))
+    elif "layers.0.0.weight" in state:
+        config = GeneratorConfig("resnet18_dynamic_unet", TUTORIAL_SIZE)
+    else:
+        raise CheckpointError(
+            f"{path} holds no generator that is known here. Its first keys are {', '.join(list(state)[:3])}; the plain "
+            "U-Net has model.model.0.weight, the ResNet18 U-Net layers.0.0.weight (both perhaps after net_G.)"
+        )
+    return _filled(build_generator(config), state, path), config
+
+
+def _filled(net_G: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
+    """The network with these weights, or an error that names the first keys that do not fit."""
+    wanted = net_G.state_dict()
+    wrong = [f"{name} is missing" for name in wanted if name not in state]
+    wrong += [f"{name} is unknown" for name in state if name not in wanted]
+    wrong += [
+        f"{name} is {tuple(state[name].shape)} and not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if wrong:
+        more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise CheckpointError(f"{path} does not fit its network: {', '.join(wrong[:3])}{more}")
+    net_G.load_state_dict(state)
+    return net_G
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint or a weights file cannot be read; the message names it."""
+
+
+def read_checkpoint(path: Path) -> tuple[dict, dict]:
+    """Read one checkpoint folder as (state, note). Raises CheckpointError if it is not whole."""
+    try:
+        note = json.loads((path / "checkpoint.json").read_text())
+        if sha256(path / "state.pt") != note["sha256"]:
+            raise ValueError("the sha256 of state.pt differs from checkpoint.json")
+        return torch.load(path / "state.pt", map_location="cpu", weights_only=True), note
+    except Exception as error:
+        raise CheckpointError(f"checkpoint {path} is corrupt ({type(error).__name__}: {error})") from error
+
+
+def save_weights(net: nn.Module, path: Path, config: dict) -> None:
+    """Write a network's weights as safetensors, with `config` (JSON) in the metadata under the key `config`.
+
+    In a run of several processes the first one writes.
+    """
+    if not processes.is_main():
+        return
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    with atomic_path(path) as partial:
+        # One key only: safetensors writes several in random order, and equal weights should be equal files.
+        save_file(tensors, partial, metadata={"config": json.dumps(config)})
+
+
+def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Read a file written by `save_weights`: (state_dict, config). Raises CheckpointError naming the file."""
+    if not path.is_file():
+        raise CheckpointError(f"weights file {path} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = json.loads((file.metadata() or {}).get("config", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, config  # noqa: SIM118 (not a dict)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
+
+
+def load_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:
+    """The generator that a weights file describes, with its weights. Raises CheckpointError naming the file."""
+    state, config = load_weights(path)
+    try:
+        generator = generator_config(config["generator"])
+        net_G = build_generator(generator)
+        net_G.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not describe a generator of this library: {error}") from error
+    return net_G, generator

@@ -1,0 +1,132 @@
+"""A run: its folder, its settings and environment on record, its seeds and its device."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from ..files import OUTPUTS, ROOT, sha256, write_text
+from . import processes
+
+PACKAGES = ["torch", "torchvision", "fastai", "accelerate", "torchmetrics", "safetensors", "scikit-image"]
+PACKAGES += ["numpy", "pandas", "pillow", "matplotlib", "papermill"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, checkpoints.
+
+    In a run of several processes the first one writes all of it.
+
+    settings: what config.json records. Checkpoints live in a folder named by a digest of the settings, so a run with
+    other settings starts anew beside the old checkpoints, and one with the same settings goes on from them.
+    """
+
+    path: Path
+    settings: dict
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of this run's checkpoints."""
+        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+        return self.path / "checkpoints" / digest
+
+    @property
+    def progress(self) -> Path:
+        """The folder of the showcase's colourings by iteration, beside the checkpoints that they belong to."""
+        return self.checkpoints / "progress"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures, made if need be."""
+        folder = self.path / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def part(self, name: str, **settings) -> "Run":
+        """A training of its own within this run, in the folder `name`: this run's settings and these beside them."""
+        part = Run(self.path / name, self.settings | _plain(settings))
+        part.write_config(name)
+        return part
+
+    def write_config(self, name: str, **more: str) -> None:
+        """Write config.json: what it is a run of, and the settings."""
+        self._write("config.json", {**more, "run": name, **self.settings})
+
+    def write_metrics(self, metrics: dict) -> None:
+        """Write metrics.json; the notebook's last act."""
+        self._write("metrics.json", metrics)
+
+    def write_environment(self) -> None:
+        """Write env.json."""
+        self._write("env.json", environment())
+
+    def _write(self, name: str, content: dict) -> None:
+        if processes.is_main():
+            write_text(self.path / name, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> Run:
+    """Open `outputs/profile/name`, and write config.json (settings) and env.json (versions, device, commit, date)
+    there.
+
+    settings: everything that the results depend on except how long is trained: configuration dataclasses, digests,
+    plain values.
+    """
+    run = Run(outputs / profile / name, _plain(settings))
+    run.write_config(name, profile=profile)
+    run.write_environment()
+    return run
+
+
+def environment() -> dict:
+    """What the run ran on: Python, packages, device, the CPU's instructions, threads, processes, commit, time.
+
+    The commit is followed by "+changes" if the tree is dirty.
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
+        "cpu_threads": torch.get_num_threads(),
+        "processes": processes.count(),
+        "commit": _commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, shortened to 16 characters; for settings that depend on a file's content."""
+    return sha256(path)[:16]
+
+
+def _plain(settings: dict) -> dict:
+    """Settings as JSON can hold them: dataclasses become dicts, tuples lists."""
+    plain = {key: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for key, v in settings.items()}
+    return json.loads(json.dumps(plain))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,132 @@
+"""The conditional GAN of pix2pix (arXiv:1611.07004, section 3): G* = argmin_G max_D L_cGAN(G,D) + lambda L1(G), and
+plain regression, both as models that `training` can train."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from .. import color
+from ..models.init import init_weights
+from ..models.painting import as_ab
+from ..models.patchgan import PatchDiscriminator
+from ..models.unet import Unet
+from ..runs import processes
+from .losses import GANLoss, cosine_distance, repeated_colors
+from .trainable import TrainableModel
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """The objective and the optimisers of the GAN training. A term of weight 0 is left out, but for L1."""
+
+    lr_G: float = 2e-4  # Adam learning rate of the generator
+    lr_D: float = 2e-4  # Adam learning rate of the discriminator
+    beta1: float = 0.5  # Adam, both
+    beta2: float = 0.999  # Adam, both
+    lambda_L1: float = 100.0  # weight of the L1 term
+    lambda_L2: float = 0.0  # weight of the mean squared error
+    lambda_cosine: float = 0.0  # weight of `losses.cosine_distance`
+    lambda_diversity: float = 0.0  # weight of `losses.repeated_colors`
+    gan_mode: str = "vanilla"  # vanilla | lsgan
+    ema_decay: float = 0.0  # of the moving average of the generator's weights, which is judged and saved; 0: no average
+    n_down_D: int = 3  # levels of the discriminator: 3 judge patches of 70x70 pixels, 2 of 34x34, 1 of 16x16
+    freeze_norm: bool = False  # the generator's BatchNorm keeps the statistics that it comes with
+
+
+class MainModel(TrainableModel):
+    """The conditional GAN: generator, discriminator and one step of their training.
+
+    net_G: L (N,1,H,W) to ab (N,2,H,W), or to RGB (N,3,H,W) in [-1,1]; a fresh, initialised `Unet` if None.
+    net_D: judges [L, ab] or [L, RGB]; a fresh, initialised `PatchDiscriminator` for ab if None.
+    """
+
+    network_names = ("net_G", "net_D")
+    optimizer_names = ("opt_G", "opt_D")
+    loss_names = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
+
+    def __init__(
+        self,
+        net_G: nn.Module | None = None,
+        config: GanConfig | None = None,
+        accelerator: Accelerator | None = None,
+        net_D: nn.Module | None = None,
+    ):
+        super().__init__(accelerator)
+        self.config = config = config or GanConfig()
+        net_G = init_weights(Unet()) if net_G is None else net_G
+        net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D)) if net_D is None else net_D
+        self.net_G, self.net_D = self.prepare(net_G), self.prepare(net_D)
+        self.GANcriterion = GANLoss(config.gan_mode).to(self.accelerator.device)
+        self.L1criterion, self.L2criterion = nn.L1Loss(), nn.MSELoss()
+        betas = (config.beta1, config.beta2)
+        self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), config.lr_G, betas, fused=True))
+        self.opt_D = self.accelerator.prepare(torch.optim.Adam(self.net_D.parameters(), config.lr_D, betas, fused=True))
+        if config.ema_decay:
+            self.average_generator(config.ema_decay)
+        extra = {"loss_G_L2": config.lambda_L2, "loss_G_cosine": config.lambda_cosine}
+        extra |= {"loss_G_diversity": config.lambda_diversity}
+        self.loss_names = (*MainModel.loss_names, *(name for name, weight in extra.items() if weight))
+
+    def set_modes(self) -> None:
+        """Training mode; with `freeze_norm`, the generator normalises by its statistics and leaves them as they are."""
+        super().set_modes()
+        if self.config.freeze_norm:
+            for module in self.net_G.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def refresh_average(self, batches: Iterable[dict[str, torch.Tensor]]) -> None:
+        """As of any model; with `freeze_norm` nothing, as the average has the statistics that are kept."""
+        if not self.config.freeze_norm:
+            super().refresh_average(batches)
+
+    def forward(self) -> None:
+        """G(L), and the truth in the form that G paints: ab, or RGB in [-1,1]."""
+        self.color_hat = self.net_G(self.L)
+        self.color = self.ab if self.color_hat.shape[1] == 2 else color.lab_to_rgb(self.L, self.ab) * 2 - 1
+
+    def backward_D(self) -> None:
+        """loss_D = (D(L, G(L)) against fake + D(L, truth) against real) / 2; the fake is detached from G.
+
+        Two passes: BatchNorm sees fakes and reals apart, as in the reference.
+        """
+        fake_preds = self.net_D(torch.cat([self.L, self.color_hat.detach()], dim=1))
+        self.loss_D_fake = self.GANcriterion(fake_preds, False)
+        real_preds = self.net_D(torch.cat([self.L, self.color], dim=1))
+        self.loss_D_real = self.GANcriterion(real_preds, True)
+        self.loss_D = (self.loss_D_fake + self.loss_D_real) * 0.5
+        self.backward(self.loss_D, self.net_D)
+
+    def backward_G(self) -> None:
+        """loss_G = D(L, G(L)) against real + lambda_L1 * mean |G(L) - truth| + the other weighted terms."""
+        fake_preds = self.net_D(torch.cat([self.L, self.color_hat], dim=1))
+        self.loss_G_GAN = self.GANcriterion(fake_preds, True)
+        self.loss_G_L1 = self.L1criterion(self.color_hat, self.color) * self.config.lambda_L1
+        self.loss_G = self.loss_G_GAN + self.loss_G_L1
+        if self.config.lambda_L2:
+            self.loss_G_L2 = self.L2criterion(self.color_hat, self.color) * self.config.lambda_L2
+            self.loss_G = self.loss_G + self.loss_G_L2
+        if self.config.lambda_cosine:
+            self.loss_G_cosine = cosine_distance(self.color_hat, self.color) * self.config.lambda_cosine
+            self.loss_G = self.loss_G + self.loss_G_cosine
+        if self.config.lambda_diversity:
+            # Of the whole batch: how its pictures differ from each other is no mean over the shares.
+            pair = (processes.whole_batch(ab, self.batch_size) for ab in (as_ab(self.color_hat), self.ab))
+            self.loss_G_diversity = repeated_colors(*pair) * self.config.lambda_diversity
+            self.loss_G = self.loss_G + self.loss_G_diversity
+        self.backward(self.loss_G, self.net_G)
+
+    def optimize(self) -> None:
+        """One step: forward once, update D, then freeze D and update G."""
+        self.forward()
+        self.net_D.requires_grad_(True)
+        self.opt_D.zero_grad()
+        self.backward_D()
+        self.opt_D.step()
+        self.net_D.requires_grad_(False)
+        self.opt_G.zero_grad()
+        self.backward_G()
+        self.opt_G.step()
