@@ -48,7 +48,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 lock: ## Resolve requirements.lock anew from pyproject.toml
-	$(UV) pip compile pyproject.toml --extra dev --extra demo --extra scale --universal --generate-hashes --upgrade \
+	$(UV) pip compile pyproject.toml --extra dev --extra demo --extra scale --extra imagenet --universal --generate-hashes --upgrade \
 	  --quiet --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 run-all: $(foreach nb,$(NOTEBOOKS),$(OUT)/$(nb)/$(nb).ipynb) ## Run all notebooks under PROFILE; finished ones are left alone
