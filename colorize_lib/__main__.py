@@ -20,7 +20,6 @@ def main(argv: list[str] | None = None) -> int:
     _add_score(commands)
     _add_human_test(commands)
     _add_demo(commands)
-    _add_shards(commands)
     options = parser.parse_args(argv)
     try:
         return options.run(options)
@@ -187,65 +186,6 @@ def _demo(options: argparse.Namespace) -> int:
         return _fail(f"--port {options.port}: give 0 to 65535")
     except KeyboardInterrupt:
         print()
-    return 0
-
-
-def _add_shards(commands: argparse._SubParsersAction) -> None:
-    text = "store photographs, decoded and resized, in tar files to stream them from; see docs/scale.md"
-    parser = commands.add_parser("shards", help=text, description=text)
-    parser.add_argument("output", type=Path, metavar="DIR", help="the folder of shards; made, or gone on with")
-    parser.add_argument("--check", action="store_true", help="make nothing: compare every shard with its sha256")
-    parser.add_argument("--source", default="folder", help="sample, folder, coco or imagenet (%(default)s)")
-    parser.add_argument("--folder", default="", help="where the photographs are (folder, imagenet)")
-    parser.add_argument(
-        "--n-images", type=int, default=0, metavar="N", help="how many to draw at random; 0 for all (%(default)s)"
-    )
-    parser.add_argument("--val-share", type=float, default=0.2, help="share kept for validation (%(default)s)")
-    parser.add_argument("--min-side", type=int, default=64, help="smaller photographs are left out (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw, the split and the order (%(default)s)")
-    parser.add_argument("--manifest", default="", metavar="CSV", help="use the split of this manifest")
-    parser.add_argument("--size", type=int, default=256, help="pixels a side (%(default)s)")
-    parser.add_argument("--encoding", default="webp", help="webp or png, both lossless, or jpeg (%(default)s)")
-    parser.add_argument("--quality", type=int, default=95, help="of jpeg (%(default)s)")
-    parser.add_argument("--per-shard", type=int, default=1000, metavar="N", help="photographs in one (%(default)s)")
-    parser.add_argument("--processes", type=int, metavar="N", help="that decode (one per core)")
-    parser.set_defaults(run=_shards)
-
-
-def _shards(options: argparse.Namespace) -> int:
-    from .data.manifest import SHARDS, PhotoConfig, find_photographs
-    from .data.shard_making import make_shards
-    from .data.shards import ShardConfig, open_shards
-    from .data.sources import DataUnavailable
-    from .files import DATA_DIR
-
-    try:
-        if options.check:
-            shards = open_shards(options.output)
-            damaged = shards.damaged()
-            print(shards.summary())
-            return _fail(f"missing or damaged: {', '.join(damaged)}") if damaged else 0
-        if options.source == SHARDS:
-            return _fail("--source shards: shards are not made of shards")
-        if options.processes is not None and options.processes < 1:
-            return _fail(f"--processes {options.processes}: give 1 or more")
-        config = ShardConfig(options.size, options.encoding, options.quality, options.per_shard)
-        drawn = PhotoConfig(
-            source=options.source,
-            folder=options.folder,
-            n_images=options.n_images,
-            val_share=options.val_share,
-            min_side=options.min_side,
-            seed=options.seed,
-            manifest=options.manifest,
-        )
-        shards = make_shards(find_photographs(drawn, DATA_DIR), options.output, config, drawn, options.processes)
-    except (OSError, ValueError, RuntimeError, DataUnavailable) as error:
-        return _fail(error)
-    except KeyboardInterrupt:
-        _tell("\nstopped; the finished shards stay, and the same command goes on from them")
-        return 130
-    print(f"{shards.summary()} [{options.output}]")
     return 0
 
 

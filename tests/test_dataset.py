@@ -418,7 +418,7 @@ def pictures_of(names: list[str], size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("source", ["folder", "coco", "imagenet"])
 def test_the_showcase_is_the_eight_photographs_where_no_run_trains_on_them(source):
-    shown = showcase(PhotoConfig(source=source), 48)
+    shown = showcase(source, 0, 48)
     assert shown["L"].shape == (8, 1, 48, 48)
     assert shown["ab"].shape == (8, 2, 48, 48)
     assert np.array_equal(to_uint8(lab_to_rgb(**shown)), pictures_of(list(package_photographs()), 48))
@@ -429,7 +429,7 @@ def test_the_showcase_of_sample_is_what_validates(seed, data, monkeypatch):
     monkeypatch.setattr(sources, "SAMPLE_CROPS", 2)
     config = PhotoConfig(source="sample", n_images=0, seed=seed)
     names = [name for name, split in sample_split(seed).items() if split == "val"]
-    shown = showcase(config, 48)
+    shown = showcase("sample", seed, 48)
     assert np.array_equal(to_uint8(lab_to_rgb(**shown)), pictures_of(names, 48))
     usable = find_photographs(config, data).usable
     trained_on = set(usable.path[usable.split == "train"].str.split("/").str[0])

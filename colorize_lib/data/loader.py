@@ -10,7 +10,6 @@ from ..color import to_lab
 from ..files import DATA_DIR
 from .cache import cached_photographs
 from .manifest import PhotoSet
-from .shards import ShardSet
 
 
 class ColorizationDataset:
@@ -123,21 +122,14 @@ class LabLoader:
 
 
 def make_dataloaders(
-    photos: PhotoSet | ShardSet,
+    photos: PhotoSet,
     size: int = 256,
     batch_size: int = 16,
     seed: int = 0,
     device: torch.device | str = "cpu",
     data_dir: Path = DATA_DIR,
 ) -> tuple[LabLoader, LabLoader]:
-    """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs.
-
-    Shards are not cached, but streamed: their loaders are `shard_loader.ShardLoader`s.
-    """
-    if isinstance(photos, ShardSet):
-        from .shard_loader import make_shard_loaders  # it imports this module
-
-        return make_shard_loaders(photos, size, batch_size, seed, device)
+    """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs."""
     photographs = cached_photographs(photos, size, data_dir)
     split = photos.usable.split.to_numpy()
 

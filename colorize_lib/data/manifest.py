@@ -23,20 +23,18 @@ from ..files import DATA_DIR, atomic_path, from_root
 from ..images import UnusablePhoto, is_greyscale, read_rgb
 from ..runs import processes
 from ..runs.progress import Progress
-from .shards import ShardSet, open_shards
 from .sources import SOURCES, Listing
 
 COLUMNS = ["path", "width", "height", "sha256", "split", "reason"]
 MAX_UNUSABLE_SHARE = 0.2
-SHARDS = "shards"  # the source that is no listing of files: photographs drawn, split and stored before
 
 
 @dataclass(frozen=True)
 class PhotoConfig:
     """Which photographs to use and how to split them."""
 
-    source: str = "coco"  # sample | folder | coco | imagenet | shards
-    folder: str = ""  # where the photographs are (folder, imagenet, shards)
+    source: str = "coco"  # sample | folder | coco | imagenet
+    folder: str = ""  # where the photographs are (folder, imagenet)
     n_images: int = 10_000  # how many to draw at random; 0 for all
     val_share: float = 0.2  # share of the drawn photographs kept for validation, unless the source comes with a split
     min_side: int = 64  # photographs with a shorter side, in pixels, are unusable
@@ -44,8 +42,8 @@ class PhotoConfig:
     manifest: str = ""  # use this manifest (CSV) instead of drawing; the paths in it are relative to the source's root
 
     def __post_init__(self):
-        if self.source not in (*SOURCES, SHARDS):
-            raise ValueError(f"source {self.source!r} is unknown; choose one of {', '.join((*SOURCES, SHARDS))}")
+        if self.source not in SOURCES:
+            raise ValueError(f"source {self.source!r} is unknown; choose one of {', '.join(SOURCES)}")
         if not 0 < self.val_share < 1:
             raise ValueError(f"val_share is {self.val_share}; it must lie between 0 and 1")
         if self.n_images < 0:
@@ -79,18 +77,15 @@ class PhotoSet:
         return f"{len(self.usable):,} photographs: {splits['train']:,} train, {splits['val']:,} val{unusable}"
 
 
-def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR) -> PhotoSet | ShardSet:
+def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR) -> PhotoSet:
     """Draw, examine and split the photographs of `config`, print one line about them, and return them.
 
     The manifest is kept in `data_dir/manifests`, so that the same files are examined once and every notebook sees the
     same split; a file that is newer than it makes a new one. Given `config.manifest`, that split is used as it stands.
     A second process waits for the first.
     Raises ValueError if no photograph is left, or if more than 20 % of the files examined are unusable;
-    FileNotFoundError if a folder or a manifest is missing. Shards are taken as they are: ValueError if another number
-    of photographs, or another manifest, is asked for.
+    FileNotFoundError if a folder or a manifest is missing.
     """
-    if config.source == SHARDS:
-        return _find_shards(config)
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / f"{config.source}.lock"):
         listing = SOURCES[config.source](config.folder, data_dir, config.seed)
@@ -185,25 +180,6 @@ def examine(root: Path, name: str, min_side: int) -> dict:
     except OSError as error:
         row["reason"] = f"unreadable: {error.strerror}"  # not the whole message, which holds this machine's path
     return row
-
-
-def drawn_by(config: PhotoConfig) -> PhotoConfig:
-    """The settings that the photographs were drawn by: of shards those of their making, else `config` itself."""
-    return PhotoConfig(**open_shards(from_root(config.folder)).settings["drawn"]) if config.source == SHARDS else config
-
-
-def _find_shards(config: PhotoConfig) -> ShardSet:
-    """Open the folder of shards, and print one line about it. Nothing is ignored without a word but val_share."""
-    if not config.folder:
-        raise ValueError("no folder of shards is given: set PHOTOS=DIR (make) or `folder` (notebook)")
-    shards = open_shards(from_root(config.folder))
-    count = shards.count("train") + shards.count("val")
-    if config.n_images not in (0, count):
-        raise ValueError(f"the shards in {shards.root} hold {count:,} photographs: set n_images=0 to use them all")
-    if config.manifest:
-        raise ValueError("shards have a manifest of their own: leave `manifest` empty")
-    processes.say(f"{shards.summary()} [{shards.root.name}]")
-    return shards
 
 
 def _refuse_bad_manifest(manifest: pd.DataFrame, path: Path) -> None:

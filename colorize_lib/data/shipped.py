@@ -43,17 +43,15 @@ def sample_split(seed: int) -> dict[str, str]:
     return {name: "val" if name in val else "train" for name in names}
 
 
-def showcase(config, size: int) -> dict[str, torch.Tensor]:
+def showcase(source: str, seed: int, size: int) -> dict[str, torch.Tensor]:
     """The fixed photographs that figures show, whole, as one batch {"L": (K,1,size,size), "ab": (K,2,size,size)}.
 
     They are the photographs that installed packages ship: no run trains on them. The source `sample` does train on six
-    of the eight, so there the showcase is the two that validate.
+    of the eight, so there the showcase is the two that validate with its seed.
     """
-    from .manifest import drawn_by
-
-    names, config = list(package_photographs()), drawn_by(config)
-    if config.source == "sample":
-        names = [name for name, split in sample_split(config.seed).items() if split == "val"]
+    names = list(package_photographs())
+    if source == "sample":
+        names = [name for name, split in sample_split(seed).items() if split == "val"]
     pixels = [resize(read_rgb(package_photographs()[name].read_bytes())[0], size) for name in names]
     L, ab = to_lab(torch.from_numpy(np.stack(pixels)))
     return {"L": L, "ab": ab}
