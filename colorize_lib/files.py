@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, their digests, and where the repository and its data are."""
+"""Files that are either whole or not there, their digests, and where outputs, data and the shipped weights are."""
 
 import hashlib
 import os
@@ -7,8 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parent
+# The checkout, wherever one stands; for a package that was installed without it, the folder where Python started.
+ROOT = _CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "notebooks").is_dir() else Path.cwd()
 DATA_DIR, OUTPUTS = ROOT / "data", ROOT / "outputs"
+# The generator that comes along: in a checkout beside its card weights/README.md, in a wheel within the package.
+_PLACES = [folder / "generator.safetensors" for folder in (ROOT / "weights", _PACKAGE / "weights_shipped")]
+SHIPPED_WEIGHTS = next((path for path in _PLACES if path.is_file()), _PLACES[0])
 
 
 @contextmanager
@@ -41,5 +47,5 @@ def sha256(path: Path) -> str:
 
 
 def from_root(path: str) -> Path:
-    """A path that a user gave: `~` is the home folder, and what is relative is relative to the repository."""
+    """A path that stands in a notebook or its profile: `~` is the home folder, and what is relative is so to `ROOT`."""
     return ROOT / Path(path).expanduser()

@@ -83,7 +83,7 @@ def test_damaged_weights_are_not_used(tmp_path, monkeypatch, capsys):
 def profile(tmp_path, monkeypatch) -> Path:
     """What notebooks 02, 03, 04 and 06 leave, in a folder like outputs/photos."""
     monkeypatch.setattr(weights, "ROOT", tmp_path)
-    monkeypatch.setattr(weights, "from_root", lambda path: tmp_path / path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(release, "ROOT", tmp_path)
     profile = tmp_path / "outputs" / "photos"
     l1 = {"training": {"batch_size": 8, "seed": 0, "lr": 0.0003, "ema_decay": 0.99}, "encoder_weights": "random"}

@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ..files import ROOT, atomic_path, from_root, sha256
+from ..files import ROOT, atomic_path, sha256
+from ..files import SHIPPED_WEIGHTS as SHIPPED
 from ..runs import processes
 from . import GeneratorConfig, build_generator, generator_config
 from .cifar import CifarConfig
@@ -22,7 +23,6 @@ WRAPPERS = (
     "net_G",
     "model",
 )  # under which people save a state_dict
-SHIPPED = ROOT / "weights" / "generator.safetensors"  # comes with the repository; weights/README.md is its model card
 DIGESTS = "SHA256SUMS"  # a file beside weights, in the format of sha256sum
 NOTEBOOKS = ("04_resnet18_gan_finetune", "03_resnet18_l1_pretraining", "02_baseline_unet_cgan")
 TUTORIAL_SIZE = 256
@@ -37,10 +37,12 @@ def find_weights(path_or_name: str | Path | None = None) -> Path:
     """
     if path_or_name is None:
         if not SHIPPED.is_file():
-            raise CheckpointError(f"{SHIPPED} is not there; `git checkout weights` restores what the repository ships")
+            raise CheckpointError(
+                f"{SHIPPED} is not there; `git checkout weights` restores it in a checkout; or name one, --weights"
+            )
         return SHIPPED
-    if from_root(str(path_or_name)).exists():
-        return from_root(str(path_or_name))
+    if (path := Path(path_or_name).expanduser()).exists():
+        return path
     if Path(path_or_name).suffix:
         raise CheckpointError(f"weights file {path_or_name} does not exist")
     profile, _, place = str(path_or_name).partition("/")
