@@ -76,7 +76,7 @@ def main() -> None:
         print(f"== {name_of(gan)}")
         model = MainModel(load_generator(options.weights)[0], gan, accelerator, discriminator(gan))
         loop = LoopConfig(show_at=(), show_every=10**9)
-        history = train_model(model, train_dl, val_dl, options.epochs, run, loop, score=score)
+        history = train_model(model, train_dl, val_dl, options.epochs, run, score, loop)
         for _, epoch in history[history.kind == "epoch"].iterrows():
             rows.append({"setting": name_of(gan), "epochs": int(epoch.epoch), "seconds": epoch.seconds})
             rows[-1] |= figures(epoch) | {"loss_D": epoch.loss_D}

@@ -14,6 +14,7 @@ import pandas as pd
 
 from colorize_lib.data.loader import make_dataloaders
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
+from colorize_lib.evaluation.metrics import validate
 from colorize_lib.models import ARCHITECTURES, build_generator, fitting_config
 from colorize_lib.models.encoders import choose_encoder_weights
 from colorize_lib.runs.device import make_accelerator, seed_everything
@@ -49,7 +50,7 @@ def main() -> None:
     epochs, last = 0, pd.Series({"loss_G_L1": float("inf"), "seconds": 0.0})
     while last.loss_G_L1 > options.level and last.seconds < 3600 * options.hours:
         epochs += 1
-        history = train_model(model, train_dl, val_dl, epochs, run, LoopConfig(show_at=(), show_every=10**9))
+        history = train_model(model, train_dl, val_dl, epochs, run, validate, LoopConfig(show_at=(), show_every=10**9))
         last = history[history.kind == "epoch"].iloc[-1]
     reached = "reached" if last.loss_G_L1 <= options.level else "NOT reached"
     print(f"loss_G_L1 <= {options.level} {reached}: {last.loss_G_L1:.2f} after epoch {int(last.epoch)}, ", end="")

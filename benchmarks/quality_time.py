@@ -72,10 +72,10 @@ def main() -> None:
             val_dl,
             int(epochs),
             run,
+            score,
             float(lr),
             loop,
             accelerator=accelerator,
-            score=score,
             ema_decay=float(ema_decay),
         )
     report(histories, baselines(train_dl, val_dl), OUTPUTS / "published" / f"quality_time_{options.size}")

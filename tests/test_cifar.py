@@ -375,9 +375,9 @@ def train(folder: Path, epochs: int, run: Run):
     seed_everything(0, deterministic=True)
     loaders = cifar10.make_image_loaders(*cifar10.find_images(str(folder)), 4)
     model = cifar_model(lambda_cosine=1.0, lambda_diversity=1.0)
-    options = {"config": LoopConfig(log_every=1, show_at=()), "score": detailed_validation()}
+    config = LoopConfig(log_every=1, show_at=())
     try:
-        return model, train_model(model, *loaders, epochs, run, **options)
+        return model, train_model(model, *loaders, epochs, run, detailed_validation(), config)
     finally:
         torch.use_deterministic_algorithms(False)
 

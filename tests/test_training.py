@@ -102,7 +102,7 @@ def test_the_moving_average_is_validated_and_goes_on_after_an_interruption(tmp_p
         for epochs in parts:
             model = averaging_model()
             config = LoopConfig(log_every=2, show_at=())
-            history = train_model(model, *loaders(), epochs, tiny_run(tmp_path / name), config)
+            history = train_model(model, *loaders(), epochs, tiny_run(tmp_path / name), validate, config)
         results.append((model, history))
     assert_same_run(*results)
     assert validate(model.generator, loaders()[1])["val_L1"] == history.val_L1.iloc[-1]
@@ -116,7 +116,7 @@ def test_other_settings_start_anew_and_keep_the_old_checkpoints(tmp_path):
     other = loop.Run(tiny_run(tmp_path).path, {"seed": 1})
     model = tiny_model()
     model.config = replace(model.config, lambda_L1=1.0)
-    history = train_model(model, *loaders(), 1, other, LoopConfig(show_at=(2,)), showcase)
+    history = train_model(model, *loaders(), 1, other, validate, LoopConfig(show_at=(2,)), showcase)
     assert sorted(path.name for path in other.progress.iterdir()) == [f"iteration-{k:07d}.png" for k in (0, 2, BATCHES)]
     assert (history.kind == "epoch").sum() == 1
     assert checkpoint_names(tmp_path) and other.checkpoints != tiny_run(tmp_path).checkpoints
@@ -179,7 +179,7 @@ def test_validation_rows_do_not_depend_on_the_training_mode(tmp_path):
     for module in model.net_G.modules():
         if isinstance(module, nn.BatchNorm2d | nn.Dropout):
             module.register_forward_pre_hook(lambda m, _: modes[torch.is_grad_enabled()].add(m.training))
-    train_model(model, *loaders(), 2, tiny_run(tmp_path))
+    train_model(model, *loaders(), 2, tiny_run(tmp_path), validate)
     assert modes == {True: {True}, False: {False}}
 
 
@@ -187,7 +187,7 @@ def test_pretraining_leaves_the_average_that_it_validated(tmp_path):
     def trained(folder: str, **options) -> tuple[dict, float]:
         torch.manual_seed(0)
         net_G = build_generator(GeneratorConfig("unet", 32, 5, 4))
-        history = pretrain_generator(net_G, *loaders(), 2, tiny_run(tmp_path / folder), lr=1e-2, **options)
+        history = pretrain_generator(net_G, *loaders(), 2, tiny_run(tmp_path / folder), validate, lr=1e-2, **options)
         last = history[history.kind == "epoch"].iloc[-1].val_L1
         assert validate(net_G, loaders()[1])["val_L1"] == pytest.approx(last)
         return net_G.state_dict(), last
@@ -205,7 +205,7 @@ def test_a_dynamic_unet_is_in_train_mode_in_every_step_of_pretraining(tmp_path):
     for module in net_G.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_pre_hook(lambda m, _: modes[torch.is_grad_enabled()].add(m.training))
-    history = pretrain_generator(net_G, *loaders(), 1, tiny_run(tmp_path), lr=1e-3)
+    history = pretrain_generator(net_G, *loaders(), 1, tiny_run(tmp_path), validate, lr=1e-3)
     assert modes == {True: {True}, False: {False}}
     assert history.columns.tolist()[4] == "loss_L1" and "loss_G" not in history
 

@@ -10,6 +10,7 @@ import tiny_training
 import torch
 from torch import nn
 
+from colorize_lib.evaluation.metrics import validate
 from colorize_lib.files import sha256
 from colorize_lib.models import GeneratorConfig, build_generator, weights
 from colorize_lib.models.init import init_weights
@@ -57,7 +58,7 @@ def test_reads_a_training_checkpoint_and_of_one_with_an_average_the_average(tmp_
     model = MainModel(init_weights(Unet(n_down=5, num_filters=4)), GanConfig(n_down_D=1, ema_decay=ema_decay))
     run = start_run("test", "tiny", outputs=tmp_path, generator=SMALL)
     loop = LoopConfig(log_every=2, show_at=(), checkpoint_minutes=0)
-    train_model(model, *tiny_training.loaders(), 1, run, loop)
+    train_model(model, *tiny_training.loaders(), 1, run, validate, loop)
     checkpoint = max(run.checkpoints.glob("epoch-*"))
     for path in (checkpoint, checkpoint / "state.pt"):
         net_G, config = read_generator(path)

@@ -22,6 +22,7 @@ from colorize_lib.data import cache, manifest
 from colorize_lib.data.cache import cached_photographs
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
+from colorize_lib.evaluation.metrics import validate
 from colorize_lib.models import build_discriminator, build_generator
 from colorize_lib.models.cifar import CifarConfig
 from colorize_lib.models.init import init_weights
@@ -119,7 +120,7 @@ def train(folder: Path, epochs: int = EPOCHS, minutes: float = 60.0) -> tuple[Ma
     model = unet_gan(accelerator)
     train_dl, val_dl = loaders()
     config = LoopConfig(log_every=2, show_at=(1,), checkpoint_minutes=minutes)
-    history = train_model(model, train_dl, val_dl, epochs, tiny_run(folder), config, next(iter(val_dl))["L"])
+    history = train_model(model, train_dl, val_dl, epochs, tiny_run(folder), validate, config, next(iter(val_dl))["L"])
     save_weights(model.generator, tiny_run(folder).path / "net_G.safetensors", {})
     return model, history
 

@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.evaluation.metrics import validate
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.unet import Unet
 from colorize_lib.runs.device import seed_everything
 from colorize_lib.runs.run import Run, start_run
 from colorize_lib.training.gan import GanConfig, MainModel
-from colorize_lib.training.loop import LoopConfig, train_model
+from colorize_lib.training.loop import LoopConfig, Score, train_model
 
 BATCHES = 6  # per epoch
 torch.set_num_threads(1)  # networks this small are slower on several
@@ -45,11 +46,13 @@ def tiny_run(folder: Path) -> Run:
     return start_run("test", "tiny", outputs=folder, seed=0)
 
 
-def train(folder: Path, epochs: int, config: LoopConfig | None = None, **options) -> tuple[MainModel, pd.DataFrame]:
+def train(
+    folder: Path, epochs: int, config: LoopConfig | None = None, score: Score = validate, **options
+) -> tuple[MainModel, pd.DataFrame]:
     """Train to `epochs` in `folder`, from its newest checkpoint if there is one."""
     model = tiny_model()
     config = config or LoopConfig(log_every=2, show_at=(), checkpoint_minutes=0)
-    return model, train_model(model, *loaders(), epochs, tiny_run(folder), config, **options)
+    return model, train_model(model, *loaders(), epochs, tiny_run(folder), score, config, **options)
 
 
 if __name__ == "__main__":

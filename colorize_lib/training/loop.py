@@ -16,7 +16,6 @@ from torch import nn
 
 from .. import color
 from ..data.loader import LabLoader
-from ..evaluation.metrics import validate
 from ..files import atomic_path
 from ..models.painting import colorize_batch
 from ..runs import processes
@@ -28,6 +27,7 @@ from .interrupts import TrainingInterrupted, stop_requests
 from .meters import AverageMeter, create_loss_meters, log_results, update_losses
 from .trainable import RegressionModel, TrainableModel
 
+Score = Callable[[nn.Module, LabLoader], dict[str, float]]  # (generator, val_dl) -> figures by name, val_L1 among them
 STATISTICS_BATCHES = 50  # training batches from which the BatchNorm statistics of a moving average are taken
 
 
@@ -63,9 +63,9 @@ def train_model(
     val_dl: LabLoader,
     epochs: int,
     run: Run,
+    score: Score,
     config: LoopConfig | None = None,
     showcase: torch.Tensor | None = None,
-    score: Callable[[nn.Module, LabLoader], dict[str, float]] = validate,
 ) -> pd.DataFrame:
     """Train until `epochs` epochs are done in all, resuming from the run's newest checkpoint, and return the history.
 
@@ -74,7 +74,8 @@ def train_model(
     and iterations counted from 1 over the whole life of the run.
     showcase: L (K,1,H,W) of fixed photographs; their colourings before the first iteration, after each epoch and at the
     chosen iterations go to `run.progress`.
-    score: (generator, val_dl) -> figures by name, among them val_L1; all go to history.csv, `val_...` are printed too.
+    score: judges the generator, as `evaluation.metrics.validate` does; all its figures go to history.csv, `val_...` are
+    printed too.
     In a run of several processes all call this, with the same arguments: each trains on its share of every batch (a
     batch of train_dl is a batch of all processes together) and validates on all of val_dl, and the first one writes.
     The number of processes may differ from one part of a resumed run to the next.
@@ -90,11 +91,11 @@ def pretrain_generator(
     val_dl: LabLoader,
     epochs: int,
     run: Run,
+    score: Score,
     lr: float = 1e-4,
     config: LoopConfig | None = None,
     showcase: torch.Tensor | None = None,
     accelerator: Accelerator | None = None,
-    score: Callable[[nn.Module, LabLoader], dict[str, float]] = validate,
     ema_decay: float = 0.0,
 ) -> pd.DataFrame:
     """Train a generator on L1 alone (Adam, `lr`); everything else as in `train_model`.
@@ -102,7 +103,7 @@ def pretrain_generator(
     ema_decay: of a moving average of the weights, which is validated and which net_G has in the end; 0: none.
     """
     model = RegressionModel(net_G, lr, accelerator, ema_decay=ema_decay)
-    history = train_model(model, train_dl, val_dl, epochs, run, config, showcase, score)
+    history = train_model(model, train_dl, val_dl, epochs, run, score, config, showcase)
     if ema_decay:
         net_G.load_state_dict(model.generator.state_dict())
     return history
