@@ -1,21 +1,19 @@
 """Ours beside the reference recipe, in one run on one machine: the data path, training, memory. `make bench`.
 
-python benchmarks/bench.py [--photos DIR] [--size 64] [--data-size 256] [--batch-size 16] [--device auto] [--json FILE]
+python benchmarks/bench.py [--photos DIR] [--size 64] [--batch-size 16] [--precision no bf16] [--json FILE]
 
-Both take turns, `--rounds` times; a row has the medians in images per second, the ratio of the medians, and the range
-of the ratios over rounds. Without --photos the photographs are the crops of the source `sample`, as JPEG files.
+All sides take turns, `--rounds` times; a row has the medians in images per second, the ratio of the medians, and the
+range of the ratios over rounds. The reference trains in fp32, ours in each precision. Without --photos the photographs
+are the crops of the source `sample`.
 """
 
 import argparse
-import gc
 import itertools
 import json
-import multiprocessing
 import os
-import resource
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -23,16 +21,13 @@ from statistics import median
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
-from memory import peak_memory
-from PIL import Image
 from reference import ReferenceGan, ReferenceRegression, reference_loader
 from torch import nn
-from turns import own_process, prepare, turn
+from turns import own_process, peak_memory, prepare, timed, turn
 
 from colorize_lib.data.loader import LabLoader, make_dataloaders
-from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs
-from colorize_lib.data.sources import list_images, sample
+from colorize_lib.data.manifest import PhotoConfig, find_photographs
+from colorize_lib.data.sources import folder_tree, sample
 from colorize_lib.files import DATA_DIR, write_text
 from colorize_lib.models import build_generator, fitting_config
 from colorize_lib.models.init import init_weights
@@ -61,248 +56,178 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the reference's loader (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto | cpu")
+    parser.add_argument("--precision", nargs="+", help="no, bf16, fp16 (no, and bf16 where the device computes it)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=5, help="of training in each round (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
-    for generator in {name for theirs, ours, _ in TRAININGS.values() for name in (theirs, ours)}:
-        try:
-            _generator(generator, options.size)
-        except ValueError as error:
-            parser.error(f"--size {options.size} is none for the generator {generator}: {error}")
-    accelerator = make_accelerator(options.device)
+    device = options.device = torch.device("cuda" if options.device == "auto" and torch.cuda.is_available() else "cpu")
+    options.precision = options.precision or ["no", *(["bf16"] if has_bf16(device) else [])]
     with tempfile.TemporaryDirectory() as folder:
-        photos = options.photos or _sample_as_jpeg(Path(folder) / "photographs")
-        paths = [photos / path for path in list_images(photos)]
-        if not paths:
-            parser.error(f"{photos} holds no photographs")
-        paths = paths[:: max(1, len(paths) // IMAGES)][:IMAGES]  # from all of the folder
-        linked = _linked(paths, Path(folder) / "chosen")
-        rows = data_path(linked, Path(folder), options, accelerator)
-        rows += training(linked, Path(folder), options)
-        table = pd.DataFrame(rows)
-        memory = pd.DataFrame(memory_use(linked, options))
-    print(f"\nimages per second on {accelerator.device}, batches of {options.batch_size}, {options.workers} workers;")
-    print(f"the data path at {options.data_size} px, training at {options.size} px;")
-    print(f"mixed precision: none in the reference, {accelerator.mixed_precision} in ours")
+        listing = folder_tree(str(options.photos.resolve()), DATA_DIR, 0) if options.photos else sample("", DATA_DIR, 0)
+        paths = [listing.root / path for path in listing.paths]
+        paths = linked(paths[:: max(1, len(paths) // IMAGES)][:IMAGES], Path(folder) / "chosen")  # from all of them
+        table = pd.DataFrame(data_path(paths, Path(folder), options) + training(paths, Path(folder), options))
+        memory = pd.DataFrame(memory_use(paths, options))
+    settings = ("size", "data_size", "batch_size", "workers", "rounds", "iterations")
+    record = {"environment": environment(), "device": str(device)} | {name: vars(options)[name] for name in settings}
+    print("\nimages per second;", record)
     print(table.drop(columns="rounds").to_string(index=False, float_format="{:.3g}".format))
-    print("\npeak memory of an epoch of the data path, GB, Python and packages included")
-    print(memory.to_string(index=False, float_format="{:.3f}".format))
+    print("\npeak memory of an epoch of the data path\n", memory.to_string(index=False, float_format="{:.3f}".format))
     if options.json:
-        record = {"environment": environment(), "size": options.size, "batch_size": options.batch_size}
-        record |= {"data_size": options.data_size, "device": str(accelerator.device), "workers": options.workers}
-        record |= {"rounds": options.rounds, "iterations": options.iterations}
         record |= {"speed": table.to_dict("records"), "memory": memory.to_dict("records")}
         write_text(options.json, json.dumps(record, indent=1) + "\n")
 
 
-# --- the data path -------------------------------------------------------------------------------------------------
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device has units for it; a CPU without them is some twenty times slower in bf16."""
+    on_gpu = device.type == "cuda"
+    return torch.cuda.is_bf16_supported() if on_gpu else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
-def data_path(folder: Path, scratch: Path, options: argparse.Namespace, accelerator: Accelerator) -> list[dict]:
-    """Photograph to batch on the device: the first epoch, in which ours checks and caches every file, and later
-    ones. Per core: images per second of CPU time, workers included. The reference has a process of its own."""
-    paths, size = [folder / path for path in list_images(folder)], options.data_size
-    found: dict[str, list[tuple[float, float]]] = {"reference": [], "first": [], "later": [], "read": []}
+def data_path(paths: list[Path], scratch: Path, options: argparse.Namespace) -> list[dict]:
+    """Photograph to batch on the device: the first epoch, in which ours checks and caches each file, and later ones."""
+    speed: dict[str, list[float]] = defaultdict(list)
     for number in range(options.rounds):
-        with own_process() as process:
-            found["reference"].append(process.submit(_reference_cost, paths, options).result())
-        loaders: list[LabLoader] = []
-
-        def first(number: int = number, loaders: list[LabLoader] = loaders) -> None:
-            photos = _found(folder, scratch / f"data-{number}")
-            loaders += _loaders(photos, size, options.batch_size, accelerator, scratch / f"data-{number}")
-            _epoch(loaders)
-
-        def later(loaders: list[LabLoader] = loaders) -> None:
-            for _ in range(LATER):
-                _epoch(loaders)
-
-        def read(loaders: list[LabLoader] = loaders) -> None:
-            for loader in loaders * LATER:
-                for start in range(0, len(loader.dataset), options.batch_size):
-                    loader.dataset.rgb(np.arange(start, min(start + options.batch_size, len(loader.dataset))))
-
-        found["first"].append(_cost(first, len(paths)))
-        found["later"].append(_cost(later, LATER * len(paths)))
-        found["read"].append(_cost(read, LATER * len(paths)))
-    rows = []
-    ways = (("data path, first epoch", "first"), ("data path, later epochs", "later"))
-    for label, key in (*ways, ("later epochs, what stays on the CPU beside a GPU", "read")):
-        for k, per in ((0, ""), (1, ", per core")):
-            rows.append(_row(label + per, [pair[k] for pair in found["reference"]], [pair[k] for pair in found[key]]))
-    return rows
+        for side, *more in ((reference_epoch,), (our_epochs, scratch / f"data-{number}")):
+            with own_process() as process:
+                for way, rate in process.submit(side, paths, options, *more).result().items():
+                    speed[way].append(rate)
+    reference = speed.pop("reference")
+    return [row(way, reference, rates) for way, rates in speed.items()]
 
 
-def _reference_cost(paths: list[Path], options: argparse.Namespace) -> tuple[float, float]:
-    """`_cost` of an epoch of the reference's data path."""
-    device = _device_of(options)
-
-    def epoch() -> None:
-        for batch in reference_loader(paths, options.data_size, options.batch_size, options.workers, train=False):
-            batch["L"].to(device), batch["ab"].to(device)
-
-    return _cost(epoch, len(paths))
+def reference_epoch(paths: list[Path], options: argparse.Namespace) -> dict[str, float]:
+    loader = reference_loader(paths, options.data_size, options.batch_size, options.workers, train=False)
+    batches = ((batch["L"].to(options.device), batch["ab"].to(options.device)) for batch in loader)
+    return {"reference": len(paths) / timed(batches, None, options.device)}
 
 
-def _device_of(options: argparse.Namespace) -> torch.device:
-    return torch.device("cuda" if options.device == "auto" and torch.cuda.is_available() else "cpu")
+def our_epochs(paths: list[Path], options: argparse.Namespace, data_dir: Path) -> dict[str, float]:
+    size, epochs = options.batch_size, LATER * len(paths)
+
+    def first() -> Iterator:
+        loaders.extend(our_loaders(paths, options.data_size, options, data_dir))
+        yield from itertools.chain(*loaders)
+
+    def read() -> Iterator:
+        for pixels in (loader.dataset for loader in loaders * LATER):
+            yield from (pixels.rgb(np.arange(k, min(k + size, len(pixels)))) for k in range(0, len(pixels), size))
+
+    loaders: list[LabLoader] = []
+    seconds = timed(first(), None, options.device)
+    later = timed(itertools.chain(*loaders * LATER), None, options.device)
+    return {
+        "data path, first epoch": len(paths) / seconds,
+        "data path, later epochs": epochs / later,
+        "later epochs, what stays on the CPU beside a GPU": epochs / timed(read(), None, options.device),
+    }
 
 
-def _found(folder: Path, data_dir: Path) -> PhotoSet:
-    return find_photographs(PhotoConfig(source="folder", folder=str(folder), n_images=0, min_side=1), data_dir)
-
-
-def _loaders(
-    photos: PhotoSet, size: int, batch_size: int, accelerator: Accelerator, data_dir: Path
-) -> tuple[LabLoader, LabLoader]:
-    return make_dataloaders(photos, size, batch_size, 0, accelerator.device, data_dir=data_dir)
-
-
-def _epoch(loaders: Sequence[LabLoader]) -> None:
-    for loader in loaders:
-        for _ in loader:
-            pass
-
-
-def _cost(work: Callable[[], None], images: int) -> tuple[float, float]:
-    """Images per second, and per second of CPU time of this process and its children."""
-    gc.collect()
-    cpu, begin = _cpu_seconds(), time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return images / (time.perf_counter() - begin), images / max(_cpu_seconds() - cpu, 1e-6)
-
-
-def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-# --- training ------------------------------------------------------------------------------------------------------
-
-
-def training(folder: Path, scratch: Path, options: argparse.Namespace) -> list[dict]:
+def training(paths: list[Path], scratch: Path, options: argparse.Namespace) -> list[dict]:
     """End to end, photograph to updated weights: images per second after the first epoch has filled the cache.
 
     The reference's workers have a few batches ready when a turn begins, as at its end. Where loading is what it waits
     for (a GPU), a turn needs many more iterations than those.
     """
     rows = []
-    device = _device_of(options)
     for label, (theirs, ours, gan) in TRAININGS.items():
-        speed: dict[str, list[float]] = {"reference": [], "ours": []}
+        makers = {"reference": (reference_training, (theirs, gan, "no"))}
+        makers |= {precision: (our_training, (ours, gan, precision)) for precision in options.precision}
+        speed: dict[str, list[float]] = {name: [] for name in makers}
         with ExitStack() as stack:
-            sides = {name: stack.enter_context(own_process()) for name in speed}
-            makers = {"reference": (_reference_training, theirs), "ours": (_our_training, ours)}
-            memory = {
-                name: prepare(sides[name], make, generator, gan, folder, scratch / "data-0", options, device=device)
-                for name, (make, generator) in makers.items()
-            }
+            sides = {name: stack.enter_context(own_process()) for name in makers}
+            for name, (make, what) in makers.items():
+                prepare(sides[name], make, what, paths, scratch / "data-0", options, device=options.device)
             for _ in range(options.rounds):
                 for name, side in sides.items():
                     speed[name].append(options.iterations * options.batch_size / turn(side, options.iterations))
-        rows.append(_row(label, speed["reference"], speed["ours"]))
-        if device.type == "cuda":
-            rows[-1] |= {f"step's GPU memory, GB, {name}": gb for name, gb in memory.items()}
-        print(f"{label}: {rows[-1]['ratio']:.2f}", flush=True)
+        for name in options.precision:
+            rows.append(row(label + ("" if name == "no" else f", {name}"), speed["reference"], speed[name]))
+            print(f"{rows[-1]['what']}: {rows[-1]['ratio']:.2f}", flush=True)
     return rows
 
 
-def _reference_training(
-    generator: str, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace
-) -> Iterator:
-    device, net_G = _device_of(options), _generator(generator, options.size)
-    paths = [folder / path for path in list_images(folder)]
+def reference_training(what: tuple, paths: list[Path], data_dir: Path, options: argparse.Namespace) -> Iterator:
+    """Its losses, iteration by iteration."""
+    generator, gan, _ = what
     loader = reference_loader(paths, options.size, options.batch_size, options.workers)
-    model = ReferenceGan(net_G, device, _n_down_D(options)) if gan else ReferenceRegression(net_G, device)
+    net_G, device = fresh(generator, options.size), options.device
+    model = ReferenceGan(net_G, device, 3 if options.size >= 256 else 1) if gan else ReferenceRegression(net_G, device)
     while True:
         for batch in loader:
             yield model.step(batch)
 
 
-def _our_training(generator: str, gan: bool, folder: Path, data_dir: Path, options: argparse.Namespace) -> Iterator:
-    accelerator, net_G = make_accelerator(options.device), _generator(generator, options.size)
-    train_dl = _loaders(_found(folder, data_dir), options.size, options.batch_size, accelerator, data_dir)[0]
+def our_training(what: tuple, paths: list[Path], data_dir: Path, options: argparse.Namespace) -> Iterator:
+    """Our losses, iteration by iteration."""
+    generator, gan, precision = what
+    accelerator = make_accelerator("cpu" if options.device.type == "cpu" else "auto", precision)
+    net_G, train_dl = fresh(generator, options.size), our_loaders(paths, options.size, options, data_dir)[0]
     if gan:
-        net_D = init_weights(PatchDiscriminator(input_c=3, n_down=_n_down_D(options)))
-        model: TrainableModel = MainModel(net_G, GanConfig(n_down_D=_n_down_D(options)), accelerator, net_D)
+        config = GanConfig(n_down_D=3 if options.size >= 256 else 1)
+        net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D))
+        model: TrainableModel = MainModel(net_G, config, accelerator, net_D)
     else:
         model = RegressionModel(net_G, accelerator=accelerator)
-    for network in model.networks.values():
-        network.train()
-    for epoch in itertools.count():
-        train_dl.set_epoch(epoch)
+    model.set_modes()
+    for number in itertools.count():
+        train_dl.set_epoch(number)
         for batch in train_dl:
             model.setup_input(batch)
             model.step()
             yield model.losses()
 
 
-def _n_down_D(options: argparse.Namespace) -> int:
-    return 3 if options.size >= 256 else 1
-
-
-def _generator(name: str, size: int) -> nn.Module:
-    seed_everything(0)
-    return build_generator(fitting_config(name, size)).train()
-
-
-def _row(label: str, reference: list[float], ours: list[float]) -> dict[str, float | str]:
-    ratios = [b / a for a, b in zip(reference, ours, strict=True)]
-    row = {"what": label, "reference": median(reference), "ours": median(ours)}
-    row |= {"ratio": median(ours) / median(reference), "from": min(ratios), "to": max(ratios)}
-    return row | {"rounds": {"reference": reference, "ours": ours}}
-
-
-# --- memory --------------------------------------------------------------------------------------------------------
-
-
-def memory_use(folder: Path, options: argparse.Namespace) -> list[dict]:
+def memory_use(paths: list[Path], options: argparse.Namespace) -> list[dict]:
     """Peak resident set of one epoch, each in a process of its own; ours with a quarter of the photographs too."""
     rows = []
-    for name, share in (("reference", 1.0), ("ours", 1.0), ("ours", 0.25)):
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            peak = process.apply(_peak, (name, folder, share, options))
-        rows.append({"data path": name, "photographs": int(share * len(list_images(folder))), "peak memory, GB": peak})
+    for name, count in (("reference", len(paths)), ("ours", len(paths)), ("ours", len(paths) // 4)):
+        with own_process() as process:
+            peak = process.submit(_peak, name, paths[:count], options).result()
+        rows.append({"data path": name, "photographs": count, "peak memory, GB": peak})
     return rows
 
 
-def _peak(name: str, folder: Path, share: float, options: argparse.Namespace) -> float:
-    paths = [folder / path for path in list_images(folder)]
-    paths = paths[: int(share * len(paths))]
+def _peak(name: str, paths: list[Path], options: argparse.Namespace) -> float:
+    options.device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as scratch:
         if name == "reference":
-            for _ in reference_loader(paths, options.data_size, options.batch_size, 0, train=False):
-                pass
+            loaders = [reference_loader(paths, options.data_size, options.batch_size, 0, train=False)]
         else:
-            chosen = _linked(paths, Path(scratch) / "chosen")
-            photos = _found(chosen, Path(scratch) / "data")
-            data_dir = Path(scratch) / "data"
-            _epoch(_loaders(photos, options.data_size, options.batch_size, Accelerator(cpu=True), data_dir))
+            paths = linked(paths, Path(scratch) / "chosen")
+            loaders = our_loaders(paths, options.data_size, options, Path(scratch) / "data")
+        timed(itertools.chain(*loaders), None, options.device)
     return peak_memory()
 
 
-# --- photographs ---------------------------------------------------------------------------------------------------
+def our_loaders(paths: list[Path], size: int, options: argparse.Namespace, data_dir: Path) -> Sequence[LabLoader]:
+    """Training and validation batches of the folder in which all the photographs lie."""
+    config = PhotoConfig(source="folder", folder=str(paths[0].parent), n_images=0, min_side=1)
+    photos = find_photographs(config, data_dir)
+    return make_dataloaders(photos, size, options.batch_size, 0, options.device, data_dir=data_dir)
 
 
-def _linked(paths: list[Path], folder: Path) -> Path:
-    """A folder with links to these files alone."""
+def fresh(generator: str, size: int) -> nn.Module:
+    seed_everything(0)
+    return build_generator(fitting_config(generator, size)).train()
+
+
+def row(label: str, reference: list[float], ours: list[float]) -> dict:
+    """Medians over the rounds, their ratio, and the range of the rounds' ratios."""
+    ratios = [b / a for a, b in zip(reference, ours, strict=True)]
+    found = {"what": label, "reference": median(reference), "ours": median(ours)}
+    found |= {"ratio": median(ours) / median(reference), "from": min(ratios), "to": max(ratios)}
+    return found | {"rounds": {"reference": reference, "ours": ours}}
+
+
+def linked(paths: list[Path], folder: Path) -> list[Path]:
+    """Links to these files, in a folder of their own."""
     folder.mkdir(parents=True)
-    for k, path in enumerate(paths):
-        (folder / f"{k:05d}{path.suffix}").symlink_to(path.resolve())
-    return folder
-
-
-def _sample_as_jpeg(folder: Path) -> Path:
-    """The crops of `sample` as JPEG files of 400 x 300 or so, like those of data sets."""
-    folder.mkdir(parents=True)
-    listing = sample("", DATA_DIR, 0)
-    for k in np.linspace(0, len(listing.paths) - 1, IMAGES).astype(int):
-        with Image.open(listing.root / listing.paths[k]) as image:
-            image.convert("RGB").resize((400, 300)).save(folder / f"{k:05d}.jpg", quality=90)
-    return folder
+    links = [folder / f"{k:05d}{path.suffix}" for k, path in enumerate(paths)]
+    for link, path in zip(links, paths, strict=True):
+        link.symlink_to(path.resolve())
+    return links
 
 
 if __name__ == "__main__":

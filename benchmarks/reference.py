@@ -6,8 +6,6 @@ a DataLoader that keeps the files' order; networks are in fp32 and eager mode; t
 iteration. It is written plainly and nothing in it is slowed down.
 """
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +53,8 @@ class ReferenceGan:
         self.opt_G = torch.optim.Adam(self.net_G.parameters(), lr=2e-4, betas=(0.5, 0.999))
         self.opt_D = torch.optim.Adam(self.net_D.parameters(), lr=2e-4, betas=(0.5, 0.999))
 
-    def step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
-        """One iteration; the losses by name."""
+    def step(self, batch: dict[str, torch.Tensor]) -> list[float]:
+        """One iteration: the losses."""
         L, ab = batch["L"].to(self.device), batch["ab"].to(self.device)
         fake = self.net_G(L)
         self.net_D.requires_grad_(True)
@@ -73,9 +71,7 @@ class ReferenceGan:
         loss_G = loss_G_GAN + loss_G_L1
         loss_G.backward()
         self.opt_G.step()
-        named = {"loss_D_fake": loss_D_fake, "loss_D_real": loss_D_real, "loss_D": loss_D}
-        named |= {"loss_G_GAN": loss_G_GAN, "loss_G_L1": loss_G_L1, "loss_G": loss_G}
-        return {name: loss.item() for name, loss in named.items()}
+        return [loss.item() for loss in (loss_D_fake, loss_D_real, loss_D, loss_G_GAN, loss_G_L1, loss_G)]
 
     def judged(self, pictures: torch.Tensor, label: float) -> torch.Tensor:
         """The loss of D's logits against a label."""
@@ -90,26 +86,11 @@ class ReferenceRegression:
         self.device, self.net_G, self.l1 = device, net_G.to(device), nn.L1Loss()
         self.opt_G = torch.optim.Adam(self.net_G.parameters(), lr=1e-4)
 
-    def step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
-        """One iteration; the loss by name."""
+    def step(self, batch: dict[str, torch.Tensor]) -> list[float]:
+        """One iteration: the loss."""
         L, ab = batch["L"].to(self.device), batch["ab"].to(self.device)
         loss = self.l1(self.net_G(L), ab)
         self.opt_G.zero_grad()
         loss.backward()
         self.opt_G.step()
-        return {"loss_L1": loss.item()}
-
-
-def timed(steps: Iterator, count: int, device: torch.device) -> float:
-    """Seconds for the next `count` items of an iterator, everything on the device finished."""
-    _finish(device)
-    begin = time.perf_counter()
-    for _ in range(count):
-        next(steps)
-    _finish(device)
-    return time.perf_counter() - begin
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        return [loss.item()]

@@ -1,15 +1,31 @@
-"""Trainings that take turns on one machine, each in a process of its own.
+"""Trainings that take turns on one machine, each in a process of its own; and the memory of this one.
 
 In one process the settings of one side's memory allocator would be the other's too.
 """
 
+import itertools
 import multiprocessing
+import resource
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
-from reference import timed
+
+
+def timed(steps: Iterator, count: int | None, device: torch.device) -> float:
+    """Seconds for the next `count` items of an iterator, or all, everything on the device finished."""
+    finish = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    finish()
+    begin = time.perf_counter()
+    for _ in itertools.islice(steps, count):
+        pass
+    finish()
+    return time.perf_counter() - begin
 
 
 def own_process() -> ProcessPoolExecutor:
@@ -23,14 +39,9 @@ def _start_workers_by(method: str) -> None:
     multiprocessing.set_start_method(method, force=True)
 
 
-def prepare(
-    process: ProcessPoolExecutor, make: Callable[..., Iterator], *arguments: Any, device: torch.device
-) -> float:
-    """Have `make(*arguments)` build a training there and warm it up: an iterator, each of whose items is an iteration.
-
-    Returns what an iteration takes of a GPU's memory beyond what is held between two, in GB; 0 without a GPU.
-    """
-    return process.submit(_prepare, make, arguments, device).result()
+def prepare(process: ProcessPoolExecutor, make: Callable[..., Iterator], *arguments: Any, device: torch.device) -> None:
+    """Have `make(*arguments)` build a training there, an iterator over iterations, and warm it up."""
+    process.submit(_prepare, make, arguments, device).result()
 
 
 def turn(process: ProcessPoolExecutor, iterations: int) -> float:
@@ -38,17 +49,23 @@ def turn(process: ProcessPoolExecutor, iterations: int) -> float:
     return process.submit(_turn, iterations).result()
 
 
-def _prepare(make: Callable[..., Iterator], arguments: tuple, device: torch.device) -> float:
-    global _steps, _device
-    _steps, _device = make(*arguments), device
-    timed(_steps, 2, device)
-    if device.type != "cuda":
-        return 0.0
-    held = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    timed(_steps, 1, device)
-    return (torch.cuda.max_memory_allocated() - held) / 1e9
+_here = threading.local()  # the training that is prepared in this process
+
+
+def _prepare(make: Callable[..., Iterator], arguments: tuple, device: torch.device) -> None:
+    _here.steps, _here.device = make(*arguments), device
+    timed(_here.steps, 2, device)
 
 
 def _turn(iterations: int) -> float:
-    return timed(_steps, iterations, _device)
+    return timed(_here.steps, iterations, _here.device)
+
+
+def peak_memory() -> float:
+    """The largest resident set of this process so far, in GB, Python and its packages included."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, whose ru_maxrss starts at that of the parent
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -44,7 +44,7 @@ def _levels_to_lab(rgb: torch.Tensor) -> torch.Tensor:
     """`rgb_to_lab` of uint8, which is most of what loading a batch costs on a CPU.
 
     Linear light comes from a table of 256, the cube root from a logarithm, all else is done in place, and on a CPU one
-    picture at a time, which its cache can hold: `benchmarks/lab.py` times this beside the way of floats.
+    picture at a time, which its cache can hold: half the time of the way by floats (docs/speed.md).
     """
     lab = torch.empty(rgb.shape, device=rgb.device)
     for levels, out in zip(*(x.split(1 if rgb.device.type == "cpu" else len(x)) for x in (rgb, lab)), strict=True):

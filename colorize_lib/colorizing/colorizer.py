@@ -2,7 +2,7 @@
 
 The network sees a small copy of a photograph, squashed to a square as in training, and of what it paints only the
 colour is taken. (Padding to a square makes no difference that 107 long photographs resolve: L1 of ab minus that of
-squashing, in Lab units, -0.03 [-0.31, 0.22] with 03's generator; benchmarks/enlarging.py.) The colour is
+squashing, in Lab units, -0.03 [-0.31, 0.22] with 03's generator; docs/speed.md.) The colour is
 brought back to full size (`enlarging`) and laid under the photograph's own lightness, which stays as it is.
 """
 

@@ -178,7 +178,8 @@ def trade_off(table: pd.DataFrame) -> Figure:
 def settings_tried(rows: pd.DataFrame, truth: float) -> Figure:
     """Error against colourfulness of each setting of the GAN stage, and of its start with more and more colour.
 
-    rows: `setting`, `epochs`, `L1`, `colourfulness`, by benchmarks/gan_stage.py; the last epoch of a setting counts.
+    rows: `setting`, `epochs`, `L1`, `colourfulness`, as in outputs/published/gan_stage.json; of each the last epoch
+    counts.
     truth: the colourfulness of the true photographs. The bar is 5 % above the start's L1.
     """
     figure, axis = plt.subplots(figsize=(8.5, 5.5), layout="constrained")

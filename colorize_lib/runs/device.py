@@ -53,7 +53,7 @@ def keep_freed_memory() -> None:
 
     A training step frees and takes the same large tensors again and again, and the kernel clears each page that it
     hands out. On a CPU this gives the U-Net and the light generator about 1.15 times the speed, and the DynamicUnet
-    nothing (`benchmarks/optimisations.py`). The process then stays as large as it has been. Where the C library is not
+    nothing (docs/speed.md). The process then stays as large as it has been. Where the C library is not
     glibc, nothing happens.
     Source: mallopt(3); a trim threshold of -1 turns trimming off.
     """
