@@ -157,3 +157,10 @@ def test_citation_is_of_this_project():
     found = {key: citation[key] for key in ("cff-version", "title", "version", "license")}
     project = {key: PROJECT[key] for key in ("name", "version", "license")}
     assert list(found.values()) == ["1.2.0", *project.values()]
+
+
+def test_ci_runs_every_python_with_actions_that_nobody_can_move():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert yaml.safe_load(workflow)["jobs"]["test"]["strategy"]["matrix"]["python"] == PYTHONS
+    actions = re.findall(r"uses: *\S+?@(\S+)", workflow)
+    assert len(actions) == 2 and all(re.fullmatch(r"[0-9a-f]{40}", commit) for commit in actions)
