@@ -7,10 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from ..runs import processes
+from ..files import atomic_path
 
 LOSS_LABELS = {
     "loss_D_fake": "D, fake",
@@ -19,9 +20,6 @@ LOSS_LABELS = {
     "loss_G_GAN": "G, GAN",
     "loss_G_L1": "G, λ·L1",
     "loss_G": "G",
-    "loss_G_L2": "G, λ·L2",
-    "loss_G_cosine": "G, λ·cosine",
-    "loss_G_diversity": "G, λ·diversity",
     "loss_L1": "L1",
     "loss_L2": "L2",
 }
@@ -47,29 +45,27 @@ VALIDATION_LABELS = {
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG (the first process does); in a notebook it is shown below the cell as well."""
-    if processes.is_main():
-        figure.savefig(path, dpi=120, bbox_inches="tight")
+    """Write a figure as PNG, whole or not at all, so that every process of a run may do it; a notebook shows it too."""
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=120, bbox_inches="tight")
 
 
 def histograms(table: pd.DataFrame, columns: Sequence[str], bins: int = 40) -> Figure:
     """A histogram of each of these columns, side by side, with the mean as a line."""
-    figure, axes = plt.subplots(
-        1, len(columns), figsize=(2.6 * len(columns) + 0.6, 2.6), layout="constrained", squeeze=False
-    )
-    for axis, column in zip(axes.flat, columns, strict=True):
-        values = table[column]
-        axis.hist(values, bins=bins, color="tab:blue")
-        axis.axvline(values.mean(), color="tab:orange", label=f"mean {values.mean():.3g}")
+    figure, axes = _row(len(columns), 2.6 * len(columns) + 0.6, 2.6)
+    for axis, column in zip(axes, columns, strict=True):
+        mean = table[column].mean()
+        axis.hist(table[column], bins=bins, color="tab:blue")
+        axis.axvline(mean, color="tab:orange", label=f"mean {mean:.3g}")
         axis.set_xlabel(column)
         axis.legend(frameon=False)
-    axes[0, 0].set_ylabel("photographs")
+    axes[0].set_ylabel("photographs")
     return figure
 
 
 def ab_histogram(shares: torch.Tensor) -> Figure:
     """The share of pixels by a* and b*, (bins,bins) as `metrics.ab_histogram` gives it, on a logarithmic scale."""
-    figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
+    figure, (axis,) = _row(1, 5.2, 4.4)
     values = np.ma.masked_equal(shares.numpy(), 0)  # rows a*, columns b*
     image = axis.imshow(values, origin="lower", extent=(-110, 110, -110, 110), norm=LogNorm(), cmap="viridis")
     axis.set(xlabel="b*, blue to yellow", ylabel="a*, green to red")
@@ -85,21 +81,12 @@ def loss_curves(runs: dict[str, pd.DataFrame], panels: Sequence[Sequence[str]]) 
     Several runs of one panel share their scale. A run too short to have two logged iterations is drawn by its epochs.
     """
     pairs = [(name, history, losses) for losses in panels for name, history in runs.items()]
-    figure, axes = plt.subplots(
-        1,
-        len(pairs),
-        figsize=(max(4.8 * len(pairs), 7), 3),
-        layout="constrained",
-        squeeze=False,
-        sharey=len(panels) == 1,
-    )
-    for axis, (name, history, losses) in zip(axes.flat, pairs, strict=True):
+    figure, axes = _row(len(pairs), max(4.8 * len(pairs), 7), 3, sharey=len(panels) == 1)
+    for axis, (name, history, losses) in zip(axes, pairs, strict=True):
         logged = history[history.kind == ("iteration" if (history.kind == "iteration").sum() > 1 else "epoch")]
         for loss in losses:
             axis.plot(logged.iteration, logged[loss], ".-", markersize=3, label=LOSS_LABELS[loss], linewidth=1.2)
-        axis.set(xlabel="iteration", ylabel="loss", title=name)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
+        _label(axis, "iteration", title=name, ylabel="loss")
         axis.legend(frameon=False)
     return figure
 
@@ -121,49 +108,40 @@ def epoch_curves(
     """Columns of the histories of several runs (name -> history) by epoch, a panel each (column -> title), with a
     dashed line at the reference of the column. A history that lacks the column has no line.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.75 * len(panels), 3.5), layout="constrained", squeeze=False)
-    for axis, (column, label) in zip(axes.flat, panels.items(), strict=True):
+    figure, axes = _row(len(panels), 3.75 * len(panels), 3.5)
+    for axis, (column, title) in zip(axes, panels.items(), strict=True):
         for name, history in runs.items():
             epochs = history[history.kind == "epoch"].reindex(columns=["epoch", column])
             axis.plot(epochs.epoch, epochs[column], marker="o", markersize=3, label=name)
         axis.axhline(references[column], color="0.4", linestyle="--", label=reference_label)
-        axis.set(xlabel="epoch", title=label)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=min(len(runs) + 1, 1 + len(panels)), frameon=False)
-    return figure
+        _label(axis, "epoch", title=title)
+    return _with_legend(figure, "outside lower center", ncols=min(len(runs) + 1, 1 + len(panels)))
 
 
 def hue_curves(runs: dict[str, pd.DataFrame], grey: dict[str, float]) -> Figure:
     """The error of each hue by epoch, as a share of the grey answer's, a panel for each run (name -> history).
 
-    grey: the grey answer's errors, as `diagnostics.hue_errors` gives them. A run's history has columns `error_HUE`.
+    grey: the grey answer's errors, as `hues.grey_hue_errors` gives them. A run's history has columns `error_HUE`.
     """
-    figure, axes = plt.subplots(
-        1, len(runs), figsize=(4.8 * len(runs), 3.6), layout="constrained", squeeze=False, sharey=True
-    )
-    for axis, (name, history) in zip(axes.flat, runs.items(), strict=True):
+    figure, axes = _row(len(runs), 4.8 * len(runs), 3.6, sharey=True)
+    for axis, (name, history) in zip(axes, runs.items(), strict=True):
         epochs = history[history.kind == "epoch"]
         for hue, of_grey in grey.items():
             if f"error_{hue}" in epochs:
                 errors = epochs[f"error_{hue}"] / of_grey
                 axis.plot(epochs.epoch, errors, marker="o", markersize=3, label=hue, color=HUE_COLORS[hue])
         axis.axhline(1, color="0.4", linestyle="--", label="grey answer")
-        axis.set(xlabel="epoch", title=name)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("ab error / the grey answer's")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    return figure
+        _label(axis, "epoch", title=name)
+    axes[0].set_ylabel("ab error / the grey answer's")
+    return _with_legend(figure)
 
 
 def trade_off(table: pd.DataFrame) -> Figure:
     """Error against colourfulness, a point with its intervals for each answer, and the truth's colourfulness as a line.
 
-    table: rows (answer, figure), columns value, low, high, as `comparison.estimates` gives it.
+    table: rows (answer, figure), columns value, low, high, as `tables.estimates` gives it.
     """
-    figure, axis = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    figure, (axis,) = _row(1, 7.5, 4.2)
     for name in table.index.get_level_values("answer").unique():
         x, y = (table.loc[(name, measure)] for measure in ("l1_ab", "colorfulness"))
         spread = [[[of.value - of.low], [of.high - of.value]] for of in (x, y)]
@@ -171,18 +149,16 @@ def trade_off(table: pd.DataFrame) -> Figure:
     axis.axhline(table.loc[(name, "colorfulness_truth")].value, color="0.4", linestyle="--", label="truth")
     axis.set(xlabel="L1 on ab, Lab units (lower is better)", ylabel="colourfulness")
     axis.grid(alpha=0.3)
-    figure.legend(loc="outside right center", frameon=False)
-    return figure
+    return _with_legend(figure)
 
 
 def settings_tried(rows: pd.DataFrame, truth: float) -> Figure:
     """Error against colourfulness of each setting of the GAN stage, and of its start with more and more colour.
 
     rows: `setting`, `epochs`, `L1`, `colourfulness`, as in outputs/published/gan_stage.json; of each the last epoch
-    counts.
-    truth: the colourfulness of the true photographs. The bar is 5 % above the start's L1.
+    counts. truth: the colourfulness of the true photographs. The bar is 5 % above the start's L1.
     """
-    figure, axis = plt.subplots(figsize=(8.5, 5.5), layout="constrained")
+    figure, (axis,) = _row(1, 8.5, 5.5)
     start = rows[rows.setting.str.startswith("L1 only")]
     axis.plot(start.L1, start.colourfulness, color="0.4", marker=".", label="L1 only, colour times 1 to 3")
     axis.axvline(1.05 * start.L1.iloc[0], color="0.4", linestyle=":", label="L1 only's error plus 5 %")
@@ -193,23 +169,38 @@ def settings_tried(rows: pd.DataFrame, truth: float) -> Figure:
         axis.plot(of.L1, of.colourfulness, marker="o", linestyle="", color=colours[k % len(colours)], label=name)
     axis.set(xlabel="L1 on ab / 110 (lower is better)", ylabel="colourfulness")
     axis.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", frameon=False, fontsize="small", ncols=2)
-    return figure
+    return _with_legend(figure, "outside lower center", fontsize="small", ncols=2)
 
 
 def hue_intervals(table: pd.DataFrame) -> Figure:
     """The error of each true hue, a point with its interval for each answer; table as in `trade_off`."""
     names = table.index.get_level_values("answer").unique()
-    figure, axis = plt.subplots(figsize=(9, 3.8), layout="constrained")
+    figure, (axis,) = _row(1, 9, 3.8)
     for k, name in enumerate(names):
-        of = table.xs(name).filter(regex="^error_", axis=0)
-        of = of.loc[[f"error_{hue}" for hue in HUE_COLORS if f"error_{hue}" in of.index]]
-        at = np.array([list(HUE_COLORS).index(hue.removeprefix("error_")) for hue in of.index])
-        shift = (k - (len(names) - 1) / 2) * 0.8 / len(names)
+        of = table.xs(name).reindex([f"error_{hue}" for hue in HUE_COLORS])
+        at = np.arange(len(of)) + (k - (len(names) - 1) / 2) * 0.8 / len(names)
         spread = [of.value - of.low, of.high - of.value]
-        axis.errorbar(at + shift, of.value, yerr=spread, marker="o", markersize=4, capsize=2, linestyle="", label=name)
+        axis.errorbar(at, of.value, yerr=spread, marker="o", markersize=4, capsize=2, linestyle="", label=name)
     axis.set_xticks(range(len(HUE_COLORS)), list(HUE_COLORS))
     axis.set_ylabel("mean ab distance, Lab units")
     axis.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside right center", frameon=False)
+    return _with_legend(figure)
+
+
+def _row(panels: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
+    """A row of axes, in inches all together."""
+    figure, axes = plt.subplots(1, panels, figsize=(width, height), layout="constrained", squeeze=False, **options)
+    return figure, axes[0]
+
+
+def _label(axis: Axes, xlabel: str, **labels: str) -> None:
+    """Name the axes; x counts in whole numbers."""
+    axis.set(xlabel=xlabel, **labels)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(alpha=0.3)
+
+
+def _with_legend(figure: Figure, where: str = "outside right center", **options) -> Figure:
+    """The legend of the first axes, for all of them."""
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc=where, frameon=False, **options)
     return figure

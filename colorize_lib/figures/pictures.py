@@ -1,4 +1,4 @@
-"""Figures made of pictures. Every function draws what it is given and returns the figure; `plots.save` writes it."""
+"""Figures made of pictures. Every function draws what it is given and returns the figure; `curves.save` writes it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,8 +16,7 @@ SHOWN = 400  # pixels of the longer side of a photograph in a figure; larger one
 
 def photo_grid(photographs: np.ndarray, columns: int = 4) -> Figure:
     """A grid of pictures: uint8 (N,H,W,3)."""
-    rows = -(-len(photographs) // columns)
-    figure, axes = _picture_axes(rows, columns, cell=1.9)
+    figure, axes = _picture_axes(-(-len(photographs) // columns), columns, cell=1.9)
     for axis, photograph in zip(axes.flat, photographs, strict=False):
         axis.imshow(photograph)
     return figure
@@ -25,44 +24,25 @@ def photo_grid(photographs: np.ndarray, columns: int = 4) -> Figure:
 
 def channel_planes(photograph: np.ndarray) -> Figure:
     """One picture, uint8 (H,W,3), beside its R, G, B planes; its colour alone, at L* = 65, beside L*, a*, b*."""
-    batch = color.rgb_to_lab(torch.from_numpy(photograph).permute(2, 0, 1)[None])  # (1,3,H,W)
-    lab, flat = batch[0].numpy(), batch.clone()
-    flat[:, 0] = 65
+    lab = color.rgb_to_lab(torch.from_numpy(photograph).permute(2, 0, 1)[None])  # (1,3,H,W)
+    flat = torch.cat([torch.full_like(lab[:, :1], 65), lab[:, 1:]], dim=1)
+    R, G, B = photograph.transpose(2, 0, 1)
+    L, a, b = lab[0].numpy()
+    planes = [
+        ("photograph", photograph, None, (0, 255)),
+        ("R", R, "Reds_r", (0, 255)),
+        ("G", G, "Greens_r", (0, 255)),
+        ("B", B, "Blues_r", (0, 255)),
+        ("colour alone", color.to_uint8(color.lab_to_unclipped_rgb(flat))[0].numpy(), None, (0, 255)),
+        ("L*, lightness", L, "gray", (0, 100)),
+        ("a*, green to red", a, "RdYlGn_r", (-80, 80)),
+        ("b*, blue to yellow", b, "YlGnBu_r", (-80, 80)),
+    ]
     figure, axes = _picture_axes(2, 4, cell=2.4)
-    axes[0, 0].imshow(photograph)
-    axes[0, 0].set_title("photograph")
-    for axis, plane, name, cmap in zip(
-        axes[0, 1:],
-        photograph.transpose(2, 0, 1),
-        ("R", "G", "B"),
-        ("Reds_r", "Greens_r", "Blues_r"),
-        strict=True,
-    ):
-        axis.imshow(plane, cmap=cmap, vmin=0, vmax=255)
-        axis.set_title(name)
-    axes[1, 0].imshow(color.to_uint8(color.lab_to_unclipped_rgb(flat))[0])
-    axes[1, 0].set_title("colour alone")
-    for axis, plane, name, cmap, limits in zip(
-        axes[1, 1:],
-        lab,
-        ("L*, lightness", "a*, green to red", "b*, blue to yellow"),
-        ("gray", "RdYlGn_r", "YlGnBu_r"),
-        ((0, 100), (-80, 80), (-80, 80)),
-        strict=True,
-    ):
-        axis.imshow(plane, cmap=cmap, vmin=limits[0], vmax=limits[1])
+    for axis, (name, plane, cmap, (low, high)) in zip(axes.flat, planes, strict=True):
+        axis.imshow(plane, cmap=cmap, vmin=low, vmax=high)
         axis.set_title(name)
     return figure
-
-
-def visualize(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> Figure:
-    """Rows: grey input, generated, ground truth; a column per photograph. L (N,1,H,W), ab_hat and ab (N,2,H,W)."""
-    rows = {
-        "grey input": color.lab_to_rgb(L, torch.zeros_like(ab)),
-        "generated": color.lab_to_rgb(L, ab_hat),
-        "ground truth": color.lab_to_rgb(L, ab),
-    }
-    return picture_rows({name: color.to_uint8(rgb).numpy() for name, rgb in rows.items()})
 
 
 def picture_rows(rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> Figure:
@@ -78,6 +58,12 @@ def picture_rows(rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> Fig
     return figure
 
 
+def coloring_rows(L: torch.Tensor, colorings: dict[str, torch.Tensor]) -> Figure:
+    """Colourings ab (N,2,H,W) of the same pictures L (N,1,H,W), a row for each name; grey at the top."""
+    rows = {"grey input": torch.zeros_like(next(iter(colorings.values())))} | colorings
+    return picture_rows({name: _painted(L, ab) for name, ab in rows.items()})
+
+
 def painting_rows(
     painters: dict[str, Callable[[torch.Tensor], torch.Tensor]],
     L: torch.Tensor,
@@ -88,9 +74,8 @@ def painting_rows(
 
     device: where the painters want L.
     """
-    rows = {name: paint(L.to(device)) for name, paint in painters.items()}
-    rows["truth"] = color.lab_to_rgb(L, ab)
-    return picture_rows({name: color.to_uint8(rgb).cpu().numpy() for name, rgb in rows.items()})
+    rows = {name: color.to_uint8(paint(L.to(device))).numpy() for name, paint in painters.items()}
+    return picture_rows(rows | {"truth": _painted(L, ab)})
 
 
 def photograph_rows(columns: dict[str, Iterable[Image.Image]], width: float = 2.6) -> Figure:
@@ -126,27 +111,22 @@ def progress_rows(
     show. Of more than `at_most` iterations, the first half is kept and the rest is thinned evenly, with the last one
     always there.
     """
-    files = [file for file in sorted(folder.glob("iteration-*.png")) if until is None or _iteration(file) <= until]
-    if len(files) > at_most:
+    files = {int(file.stem.split("-")[1]): file for file in sorted(folder.glob("iteration-*.png"))}
+    shown = [iteration for iteration in files if until is None or iteration <= until]
+    if len(shown) > at_most:
         early = at_most // 2
-        late = np.linspace(early, len(files) - 1, at_most - early).round().astype(int)
-        files = files[:early] + [files[i] for i in late]
-    rows = {"grey input": color.to_uint8(color.lab_to_rgb(L, torch.zeros_like(ab))).numpy()}
-    for file in files:
-        strip = np.asarray(Image.open(file))  # (H,K*W,3)
-        rows[f"iteration {_iteration(file):,}"] = np.stack(np.split(strip, len(L), axis=1))
-    return picture_rows(rows | {"ground truth": color.to_uint8(color.lab_to_rgb(L, ab)).numpy()})
+        late = np.linspace(early, len(shown) - 1, at_most - early).round().astype(int)
+        shown = shown[:early] + [shown[i] for i in late]
+    rows = {"grey input": _painted(L, torch.zeros_like(ab))}
+    for iteration in shown:
+        strip = np.asarray(Image.open(files[iteration]))  # (H,K*W,3)
+        rows[f"iteration {iteration:,}"] = np.stack(np.split(strip, len(L), axis=1))
+    return picture_rows(rows | {"ground truth": _painted(L, ab)})
 
 
-def _iteration(file: Path) -> int:
-    return int(file.stem.split("-")[1])
-
-
-def coloring_rows(L: torch.Tensor, samples: torch.Tensor, ab: torch.Tensor) -> Figure:
-    """Several colourings of each photograph, a row each: L (N,1,H,W), samples (n,N,2,H,W), truth ab (N,2,H,W)."""
-    rows = {f"colouring {k}": color.lab_to_rgb(L, one) for k, one in enumerate(samples, start=1)}
-    rows["ground truth"] = color.lab_to_rgb(L, ab.to(L.device))
-    return picture_rows({name: color.to_uint8(rgb).numpy() for name, rgb in rows.items()})
+def _painted(L: torch.Tensor, ab: torch.Tensor) -> np.ndarray:
+    """L (N,1,H,W) with ab (N,2,H,W) as pictures: uint8 (N,H,W,3)."""
+    return color.to_uint8(color.lab_to_rgb(L, ab.to(L.device))).numpy()
 
 
 def _picture_axes(rows: int, columns: int, cell: float) -> tuple[Figure, np.ndarray]:
