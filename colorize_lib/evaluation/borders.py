@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from .. import color
-from ..colorizing.enlarging import enlarge, small_copy
+from ..images import resize
 from . import regions
 
 
@@ -16,20 +16,20 @@ class Truth:
     """A true photograph, to see how far others are from it."""
 
     def __init__(self, photograph: Image.Image):
-        rgb, self.lab = _lab(photograph)
-        self.edges = regions.region_masks(rgb)["edges"]
+        pixels = _pixels(photograph)
+        self.lab = color.rgb_to_lab(pixels)
+        self.edges = regions.region_masks(pixels / 255)["edges"]
         self.smooth = regions.is_smooth(self.lab)
 
     def errors(self, picture: Image.Image) -> dict[str, float]:
         """How far a picture of the same size is: the mean of |a* - true a*| and |b* - true b*| in Lab units, everywhere
         and along borders of the truth's regions, and `regions.spill`."""
-        _, lab_hat = _lab(picture)
+        lab_hat = color.rgb_to_lab(_pixels(picture))
         error = (lab_hat - self.lab)[:, 1:].abs().mean(dim=1)
-        spilt = regions.spill(lab_hat, self.lab)[self.smooth]
         return {
             "L1 of ab": error.mean().item(),
             "L1 at borders": error[self.edges].mean().item(),
-            "spill": spilt.mean().item(),
+            "spill": regions.spill(lab_hat, self.lab)[self.smooth].mean().item(),
         }
 
 
@@ -40,23 +40,17 @@ def compare_enlarging(
     `Truth.errors`.
 
     photographs: true ones, RGB; their own colour in a copy of size x size is what is brought back, so that nothing but
-    the enlarging errs. ways: name -> a function (picture, L, ab) like `enlarge`.
+    the enlarging errs. ways: name -> a function (picture, L, ab) like `colorizing.enlarging.enlarge`.
     """
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for photograph in photographs:
         truth = Truth(photograph)
-        L, ab = small_copy(photograph, size)
+        small = color.to_lab(torch.from_numpy(resize(photograph, size).copy())[None])
         for way, bring_back in ways.items():
-            found[way].append(truth.errors(bring_back(photograph, L, ab)))
+            found[way].append(truth.errors(bring_back(photograph, *small)))
     return pd.DataFrame({way: pd.DataFrame(rows).mean() for way, rows in found.items()}).T
 
 
-def enlarge_bilinear(picture: Image.Image, L: torch.Tensor, ab: torch.Tensor) -> Image.Image:
-    """`enlarge` without its guide: what the guided filter is compared with."""
-    return enlarge(picture, L, ab, guided=False)
-
-
-def _lab(picture: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
-    """RGB in [0,1] and Lab: (1,3,H,W)."""
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-    return pixels.float() / 255, color.rgb_to_lab(pixels)
+def _pixels(picture: Image.Image) -> torch.Tensor:
+    """uint8 (1,3,H,W)."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]

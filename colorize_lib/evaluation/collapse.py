@@ -1,7 +1,6 @@
-"""What averages hide: whether a generator has collapsed, which hues it has learned, and what it paints blue things.
+"""Whether a generator has collapsed, and when it learned which hue: what the averages of a training's history hide.
 
-Colours are compared in CIE L*a*b*, where chroma is hypot(a*, b*) and hue the angle atan2(b*, a*) (CIE 15:2004, section
-8.2.2). All inputs are normalised ab = ab* / 110.
+Own, as no library has a detector for colourings. All ab are normalised, (N,2,H,W) = ab* / 110.
 """
 
 from collections.abc import Callable
@@ -24,7 +23,7 @@ COLLAPSED_ENTROPY, COLLAPSED_SPREAD = 0.35, 0.25
 
 
 def color_entropy(ab: torch.Tensor) -> float:
-    """Entropy, in nats, of the histogram of all pixels' ab in bins of 10 x 10 Lab units. ab: (N,2,H,W).
+    """Entropy, in nats, of the histogram of all pixels' ab in bins of 10 x 10 Lab units.
 
     0 if one bin holds all pixels, log(k) if k bins hold equally many.
     """
@@ -34,8 +33,8 @@ def color_entropy(ab: torch.Tensor) -> float:
 
 
 def mean_color_spread(ab: torch.Tensor) -> float:
-    """How much images differ in mean colour, in Lab units: the root mean square distance of their mean ab, (N,2), from
-    the mean of all. ab: (N,2,H,W)."""
+    """How much images differ in mean colour: the root mean square distance of their mean ab from the mean of all, in
+    Lab units."""
     means = ab.mean(dim=(2, 3)) * AB_SCALE
     return (means - means.mean(dim=0)).square().sum(dim=1).mean().sqrt().item()
 
@@ -44,8 +43,7 @@ def diversity(ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, float]:
     """The two figures of the collapse detector, each a ratio of generated to true, 1 being ideal.
 
     `entropy_ratio`: `color_entropy`, low if few colours are used at all. `spread_ratio`: `mean_color_spread`, low if
-    every image gets the same colours, however many those are. Dull regression has low ratios too, but not as low as a
-    collapsed generator. ab_hat, ab: (N,2,H,W).
+    every image gets the same colours, however many those are. Dull regression has low ratios too, but not as low.
     """
     return {
         "entropy_ratio": color_entropy(ab_hat) / color_entropy(ab),
@@ -60,8 +58,7 @@ def is_collapsed(entropy_ratio: float, spread_ratio: float) -> bool:
 
 def verdicts(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """What the detector says of each run (name -> history): a row with the number of epochs, in how many of them the
-    generator counts as collapsed, both ratios of the last epoch, and whether that one counts as collapsed.
-    """
+    generator counts as collapsed, both ratios of the last epoch, and whether that one counts as collapsed."""
     rows = {}
     for name, history in runs.items():
         ratios = history[history.kind == "epoch"][["entropy_ratio", "spread_ratio"]]
@@ -72,11 +69,10 @@ def verdicts(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def detailed_validation(sea: np.ndarray | None = None) -> Callable[[nn.Module, LabLoader], dict[str, float]]:
-    """A `score` for `training.train_model`: `metrics.validate`, and the figures of this module.
+    """A `score` for the training loop: the figures of `metrics.validate`, `diversity`, `error_` with each hue's name,
+    and blue_as_green: the share of blue pixels painted green. A figure without pixels is left out.
 
-    Those are entropy_ratio, spread_ratio, `error_` with each hue's name, and blue_as_green: the share of blue pixels
-    painted green. sea: which validation images the last is taken from, bool (N,); None for all. A figure without
-    pixels is left out.
+    sea: which validation images the last is taken from, bool (N,); None for all.
     """
 
     def score(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
@@ -92,17 +88,13 @@ def detailed_validation(sea: np.ndarray | None = None) -> Callable[[nn.Module, L
 
 
 def half_gain_epochs(history: pd.DataFrame, grey: dict[str, float]) -> dict[str, int | None]:
-    """For each hue, the first epoch by which half of its final gain over the grey answer is reached.
-
-    history: with columns `error_HUE`; grey: the errors of the answer ab = 0. None for a hue that ends no better than
-    grey.
-    """
+    """For each hue of a history with columns `error_HUE`, the first epoch by which half of its final gain over `grey`,
+    the errors of the answer ab = 0, is reached; None for a hue that ends no better than grey."""
     epochs = history[history.kind == "epoch"]
     found: dict[str, int | None] = {}
     for hue, start in grey.items():
-        if f"error_{hue}" not in epochs:
-            continue
-        errors = epochs[f"error_{hue}"].to_numpy()
-        half = (start + errors[-1]) / 2
-        found[hue] = int(epochs.epoch.to_numpy()[np.argmax(errors <= half)]) if errors[-1] < start else None
+        if f"error_{hue}" in epochs:
+            errors = epochs[f"error_{hue}"].to_numpy()
+            reached = np.argmax(errors <= (start + errors[-1]) / 2)
+            found[hue] = int(epochs.epoch.to_numpy()[reached]) if errors[-1] < start else None
     return found

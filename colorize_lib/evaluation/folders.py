@@ -1,4 +1,4 @@
-"""Score a folder of coloured pictures, whoever made them, against the true ones, by the figures of `evaluation`."""
+"""Score a folder of coloured pictures, whoever made them, against the true ones, by the figures of `scores`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,10 +46,8 @@ def match_files(predictions: Path, truths: Path) -> Pairs:
             raise FileNotFoundError(f"the folder {folder} does not exist")
     by_name: dict[str, str] = {}
     for path in list_images(truths):
-        name = _stem(path)
-        if name in by_name:
-            raise NothingToScore(f"{by_name[name]} and {path} in {truths} have the same name; remove one")
-        by_name[name] = path
+        if (first := by_name.setdefault(_stem(path), path)) != path:
+            raise NothingToScore(f"{first} and {path} in {truths} have the same name; remove one")
     claimed: dict[str, str] = {}
     lone: list[Path] = []
     for path in list_images(predictions):
@@ -58,12 +56,9 @@ def match_files(predictions: Path, truths: Path) -> Pairs:
             name = name.rsplit("_", 1)[0]
         if name not in by_name:
             lone.append(predictions / path)
-        elif name in claimed:
-            raise NothingToScore(
-                f"{claimed[name]} and {path} in {predictions} both belong to {by_name[name]}; remove one of them"
-            )
-        else:
-            claimed[name] = path
+        elif (first := claimed.setdefault(name, path)) != path:
+            both = f"{first} and {path} in {predictions}"
+            raise NothingToScore(f"{both} both belong to {by_name[name]}; remove one of them")
     if not claimed:
         raise NothingToScore(
             f"no picture in {predictions} has the name of one in {truths}. A prediction of TRUTHS/a.jpg is called "
@@ -89,14 +84,25 @@ def score_folders(
     if predictions.resolve() == truths.resolve():
         raise NothingToScore(f"{predictions} is given for both: put the coloured pictures into a folder of their own")
     pairs = match_files(predictions, truths)
-    _tell_lone(pairs, tell)
+    for lone, what in ((pairs.lone_predictions, "without a truth"), (pairs.lone_truths, "without a prediction")):
+        if lone:
+            more = f" and {len(lone) - NAMED:,} more" if len(lone) > NAMED else ""
+            tell(f"{len(lone):,} {what}: {', '.join(str(path) for path in lone[:NAMED])}{more}")
     lpips, fid = load_both(size, download)
     scorer, used = Scorer(lpips), []
     with Progress(len(pairs.matched), "scoring pictures") as progress:
-        for batch in _batches(pairs.matched, size, tell, progress.update):
-            used += [pair for pair, _, _ in batch]
-            rgb_hat, rgb = (torch.stack(pictures) for pictures in list(zip(*batch, strict=True))[1:])
-            scorer.add(rgb, {"prediction": rgb_hat, "grey": paint_grey(color.normalize(color.rgb_to_lab(rgb))[0])})
+        for start in range(0, len(pairs.matched), BATCH):
+            batch = []
+            for pair in pairs.matched[start : start + BATCH]:
+                try:
+                    batch.append([read_picture(path, size) for path in pair])
+                    used.append(pair)
+                except UnusablePhoto as error:
+                    tell(f"skipped: {error}")
+                progress.update()
+            if batch:
+                rgb_hat, rgb = (torch.stack(pictures) for pictures in zip(*batch, strict=True))
+                scorer.add(rgb, {"prediction": rgb_hat, "grey": paint_grey(color.normalize(color.rgb_to_lab(rgb))[0])})
     if not used:
         raise NothingToScore("not one pair of pictures could be read")
     scores = scorer.scores()
@@ -107,44 +113,10 @@ def score_folders(
     report["grey"] = table.xs("grey").value.to_dict()
     report["floor"] = real_floor(scores["grey"]).xs(TRUTH_HALVES).value.to_dict() if len(used) > 1 else {}
     if fid is not None and len(used) >= 4:
-        painted, real = ([pair[side] for pair in used] for side in (0, 1))
-        report["fid"] = fid(_pictures(real, size), _pictures(painted, size))
-        report["floor"]["fid"] = fid(_pictures(real[::2], size), _pictures(real[1::2], size))
+        painted, real = zip(*used, strict=True)
+        report["fid"] = fid(_batches(real, size), _batches(painted, size))
+        report["floor"]["fid"] = fid(_batches(real[::2], size), _batches(real[1::2], size))
     return scores["prediction"], report
-
-
-def _stem(path: str) -> str:
-    return path.rsplit(".", 1)[0]
-
-
-def _tell_lone(pairs: Pairs, tell: Callable[[str], None]) -> None:
-    for lone, what in ((pairs.lone_predictions, "without a truth"), (pairs.lone_truths, "without a prediction")):
-        if lone:
-            more = f" and {len(lone) - NAMED:,} more" if len(lone) > NAMED else ""
-            tell(f"{len(lone):,} {what}: {', '.join(str(path) for path in lone[:NAMED])}{more}")
-
-
-def _batches(
-    pairs: list[tuple[Path, Path]], size: int, tell: Callable[[str], None], done: Callable[[], None]
-) -> Iterator[list[tuple[tuple[Path, Path], torch.Tensor, torch.Tensor]]]:
-    """(pair, prediction, truth) in batches, the pictures (3,size,size); a pair that cannot be read is skipped."""
-    batch = []
-    for pair in pairs:
-        try:
-            batch.append((pair, *(read_picture(path, size) for path in pair)))
-        except UnusablePhoto as error:
-            tell(f"skipped: {error}")
-        done()
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _pictures(paths: list[Path], size: int) -> Iterator[torch.Tensor]:
-    for start in range(0, len(paths), BATCH):
-        yield torch.stack([read_picture(path, size) for path in paths[start : start + BATCH]])
 
 
 def read_picture(path: Path, size: int) -> torch.Tensor:
@@ -154,3 +126,12 @@ def read_picture(path: Path, size: int) -> torch.Tensor:
     except (OSError, UnusablePhoto) as error:
         raise UnusablePhoto(f"{path}: {error}") from error
     return torch.from_numpy(np.array(pixels)).permute(2, 0, 1) / 255
+
+
+def _stem(path: str) -> str:
+    return path.rsplit(".", 1)[0]
+
+
+def _batches(paths: tuple[Path, ...], size: int) -> Iterator[torch.Tensor]:
+    for start in range(0, len(paths), BATCH):
+        yield torch.stack([read_picture(path, size) for path in paths[start : start + BATCH]])

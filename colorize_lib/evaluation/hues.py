@@ -1,4 +1,8 @@
-"""Errors by hue: which colours a generator gets right, and which it paints as others."""
+"""Errors by hue: which colours a generator gets right, and which it paints as others.
+
+Chroma is hypot(a*, b*) and hue the angle atan2(b*, a*) (CIE 15:2004, section 8.2.2). All inputs are normalised ab
+(N,2,H,W) = ab* / 110.
+"""
 
 import torch
 
@@ -13,7 +17,7 @@ HUE_NAMES = (*HUES, "near-grey")
 
 
 def hue_of(ab: torch.Tensor) -> torch.Tensor:
-    """The hue of every pixel as an index into HUE_NAMES: (N,2,H,W) to (N,H,W)."""
+    """The hue of every pixel as an index into HUE_NAMES: (N,H,W)."""
     a, b = ab.float().unbind(dim=1)
     starts = list(HUES.values())
     angle = (torch.rad2deg(torch.atan2(b, a)) - starts[0]) % 360 + starts[0]
@@ -22,9 +26,9 @@ def hue_of(ab: torch.Tensor) -> torch.Tensor:
 
 
 def hue_errors(ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, float]:
-    """Mean distance of generated from true ab, in Lab units, over the pixels whose TRUE colour has each hue.
+    """Mean distance of generated from true ab, in Lab units, over the pixels whose TRUE colour has each of HUE_NAMES.
 
-    Keys are HUE_NAMES; a hue without pixels is NaN. ab_hat, ab: (N,2,H,W).
+    A hue without pixels is NaN.
     """
     distance = (ab_hat.float() - ab).square().sum(dim=1).sqrt() * AB_SCALE  # (N,H,W)
     hue = hue_of(ab)
@@ -38,8 +42,5 @@ def grey_hue_errors(dl: LabLoader) -> dict[str, float]:
 
 
 def share_painted(ab_hat: torch.Tensor, ab: torch.Tensor, true: str, painted: str) -> float:
-    """Of the pixels whose true hue is `true`, the share, in [0,1], that is painted in the hue `painted`.
-
-    NaN if there are none. ab_hat, ab: (N,2,H,W).
-    """
+    """Of the pixels whose true hue is `true`, the share, in [0,1], painted in the hue `painted`; NaN if none is."""
     return (hue_of(ab_hat)[hue_of(ab) == HUE_NAMES.index(true)] == HUE_NAMES.index(painted)).float().mean().item()

@@ -1,9 +1,10 @@
-"""Figures of merit for colourings."""
+"""Figures of merit of colourings, image by image, and their means over the validation photographs."""
 
 from collections.abc import Callable, Iterable
 
 import pandas as pd
 import torch
+from skimage.color import deltaE_ciede2000
 from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
@@ -28,20 +29,49 @@ def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
 
 
 def psnr(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
-    """Peak signal-to-noise ratio 10 log10(1 / mean squared error) of each image in dB, (N,); infinite for equal ones.
-
-    rgb_hat, rgb: (N,3,H,W) in [0,1]. By torchmetrics.
-    """
+    """10 log10(1 / mean squared error) of each image in dB, (N,); infinite for equal ones. (N,3,H,W) in [0,1]."""
     return peak_signal_noise_ratio(rgb_hat, rgb, data_range=1.0, dim=(1, 2, 3), reduction="none")
 
 
 def ssim(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
-    """Structural similarity of each image, (N,), at most 1, which equal images have; the mean over R, G and B.
+    """Structural similarity of each image, (N,), at most 1; the mean over R, G and B. (N,3,H,W) in [0,1].
 
-    rgb_hat, rgb: (N,3,H,W) in [0,1]. By torchmetrics. Source: Wang et al., "Image quality assessment: from error
-    visibility to structural similarity" (2004), with its Gaussian window of 11 x 11 pixels.
+    Source: Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004).
     """
     return structural_similarity_index_measure(rgb_hat, rgb, data_range=1.0, reduction="none").reshape(-1)
+
+
+def ciede2000(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
+    """The colour difference Delta E_00 of each pixel, (N,H,W): 0 for equal colours, about 1 where eyes begin to see it.
+
+    lab_hat, lab: CIE L*a*b* (N,3,H,W). By scikit-image, on the CPU.
+    """
+    difference = deltaE_ciede2000(lab.cpu().numpy(), lab_hat.cpu().numpy(), channel_axis=1)
+    return torch.from_numpy(difference).to(lab.device)
+
+
+def closeness(distance: torch.Tensor) -> torch.Tensor:
+    """What a pixel adds to the area under the cumulative ab-error curve, in percent; the mean over pixels is the area.
+
+    distance: Euclidean ab distance in Lab units, any shape. The curve gives the share of pixels whose distance is at
+    most t, for t from 0 to 150; the area under it, over 150, is mean(max(0, 1 - distance / 150)), which this computes
+    without a sum over thresholds. 100 is perfect. Source: Zhang et al., arXiv:1603.08511, section 3.1.
+    """
+    return 100 * (1 - distance / 150).clamp(min=0)
+
+
+def color_accuracy(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
+    """How near pictures are to the truth in CIE L*a*b*, each (N,): the figures that Nazeri et al. give for CIFAR-10.
+
+    rgb_hat, rgb: (N,3,H,W) in [0,1]. `mae`: mean |difference| over pixels and the three channels, in Lab units.
+    `within_2` and `within_5`: the share of pixels, in [0,1], of which EVERY channel is within 2 % or 5 % of its range:
+    |L*_hat - L*| <= share * 100, |a*_hat - a*| and |b*_hat - b*| <= share * 220.
+    Source: arXiv:1803.05400, section on evaluation. The ranges are taken from L* in [0,100], a* and b* in [-110,110].
+    """
+    difference = (color.rgb_to_lab(rgb_hat) - color.rgb_to_lab(rgb)).abs()  # (N,3,H,W)
+    relative = (difference / difference.new_tensor([100, 220, 220])[:, None, None]).amax(dim=1)  # (N,H,W)
+    within = {f"within_{percent}": (relative <= percent / 100).float().mean(dim=(1, 2)) for percent in (2, 5)}
+    return {"mae": difference.mean(dim=(1, 2, 3))} | within
 
 
 def image_scores(
@@ -73,73 +103,12 @@ def validate(net_G: nn.Module, val_dl: LabLoader, gain: float = 1.0) -> dict[str
 
 def mean_scores(batches: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> dict[str, float]:
     """What `validate` returns, for batches of (L, ab_hat, ab)."""
-    scores: dict[str, list[torch.Tensor]] = {}
-    for L, ab_hat, ab in batches:
-        of_batch = image_scores(L, ab_hat, ab)
-        of_batch["out_of_gamut"] = torch.full((len(ab_hat),), color.out_of_gamut_share(L, ab_hat))
-        for name, values in of_batch.items():
-            scores.setdefault(f"val_{name}", []).append(values.cpu())
-    return {name: torch.cat(values).mean().item() for name, values in scores.items()}
 
+    def of_batch(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+        outside = torch.full((len(L),), color.out_of_gamut_share(L, ab_hat))
+        return image_scores(L, ab_hat, ab) | {"out_of_gamut": outside}
 
-def color_accuracy(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
-    """How near pictures are to the truth in CIE L*a*b*, each (N,): the figures that Nazeri et al. give for CIFAR-10.
-
-    rgb_hat, rgb: (N,3,H,W) in [0,1]. `mae`: mean |difference| over pixels and the three channels, in Lab units (lower
-    is better). `within_2` and `within_5`: the share of pixels, in [0,1], of which EVERY channel is within 2 % or 5 % of
-    its range: |L*_hat - L*| <= share * 100, |a*_hat - a*| and |b*_hat - b*| <= share * 220 (higher is better).
-    Source: "Image colorization using generative adversarial networks", arXiv:1803.05400, section on evaluation. The
-    ranges are taken from L* in [0,100], a* and b* in [-110,110].
-    """
-    difference = (color.rgb_to_lab(rgb_hat) - color.rgb_to_lab(rgb)).abs()  # (N,3,H,W)
-    relative = (difference / difference.new_tensor([100, 220, 220])[:, None, None]).amax(dim=1)  # (N,H,W)
-    return {"mae": difference.mean(dim=(1, 2, 3))} | {
-        f"within_{percent}": (relative <= percent / 100).float().mean(dim=(1, 2)) for percent in (2, 5)
-    }
-
-
-def ciede2000(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
-    """The colour difference Delta E_00 of each pixel, (N,H,W): 0 for equal colours, about 1 where eyes begin to see it.
-
-    lab_hat, lab: CIE L*a*b* (N,3,H,W); float64 keeps more digits than float32. kL = kC = kH = 1.
-    Source: Sharma, Wu and Dalal, "The CIEDE2000 color-difference formula: implementation notes, supplementary test
-    data, and mathematical observations" (2005), equations 2 to 22.
-    """
-    (L1, a1, b1), (L2, a2, b2) = lab_hat.unbind(dim=1), lab.unbind(dim=1)
-    mean_chroma = (torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2
-    G = (1 - _root_share(mean_chroma)) / 2
-    a1, a2 = a1 * (1 + G), a2 * (1 + G)
-    C1, C2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
-    h1, h2 = (torch.rad2deg(torch.atan2(b, a)) % 360 for a, b in ((a1, b1), (a2, b2)))
-    grey = C1 * C2 == 0
-    turn = (h2 - h1 + 180) % 360 - 180  # the shorter way round
-    dL, dC = L2 - L1, C2 - C1
-    dH = torch.where(grey, 0.0, 2 * (C1 * C2).sqrt() * torch.sin(torch.deg2rad(turn) / 2))
-    L, C = (L1 + L2) / 2, (C1 + C2) / 2
-    h = torch.where(grey, h1 + h2, torch.where((h1 - h2).abs() <= 180, (h1 + h2) / 2, (h1 + h2 + 360) / 2))
-    terms = ((1, -30, -0.17), (2, 0, 0.24), (3, 6, 0.32), (4, -63, -0.20))
-    T = 1 + sum(weight * torch.cos(torch.deg2rad(factor * h + shift)) for factor, shift, weight in terms)
-    S_L = 1 + 0.015 * (L - 50) ** 2 / (20 + (L - 50) ** 2).sqrt()
-    S_C, S_H = 1 + 0.045 * C, 1 + 0.015 * C * T
-    rotation = 60 * torch.exp(-(((h % 360 - 275) / 25) ** 2))  # twice delta theta, in degrees
-    R_T = -2 * _root_share(C) * torch.sin(torch.deg2rad(rotation))
-    dL, dC, dH = dL / S_L, dC / S_C, dH / S_H
-    return (dL**2 + dC**2 + dH**2 + R_T * dC * dH).clamp(min=0).sqrt()
-
-
-def _root_share(chroma: torch.Tensor) -> torch.Tensor:
-    """sqrt(C^7 / (C^7 + 25^7)), as CIEDE2000 uses it twice."""
-    return (chroma**7 / (chroma**7 + 25.0**7)).sqrt()
-
-
-def closeness(distance: torch.Tensor) -> torch.Tensor:
-    """What a pixel adds to the area under the cumulative ab-error curve, in percent; the mean over pixels is the area.
-
-    distance: Euclidean ab distance in Lab units, any shape. The curve gives the share of pixels whose distance is at
-    most t, for t from 0 to 150; the area under it, over 150, is mean(max(0, 1 - distance / 150)), which this computes
-    without a sum over thresholds. 100 is perfect. The measure is that of Zhang et al., arXiv:1603.08511, section 3.1.
-    """
-    return 100 * (1 - distance / 150).clamp(min=0)
+    return _means(of_batch(*batch) for batch in batches)
 
 
 def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader) -> dict[str, float]:
@@ -147,15 +116,13 @@ def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader)
 
     paint: L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]. The pictures are judged as they are, their lightness included.
     """
-    scores: dict[str, list[torch.Tensor]] = {}
-    for batch in dl:
-        L, ab = batch["L"], batch["ab"]
-        rgb_hat, rgb = paint(L), color.lab_to_rgb(L, ab)
+
+    def of_batch(L: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+        rgb_hat = paint(L)
         L_hat, ab_hat = color.normalize(color.rgb_to_lab(rgb_hat))
-        of_batch = color_accuracy(rgb_hat, rgb) | image_scores(L, ab_hat, ab, L_hat)
-        for name, values in of_batch.items():
-            scores.setdefault(f"val_{name}", []).append(values.cpu())
-    return {name: torch.cat(values).mean().item() for name, values in scores.items()}
+        return color_accuracy(rgb_hat, color.lab_to_rgb(L, ab)) | image_scores(L, ab_hat, ab, L_hat)
+
+    return _means(of_batch(**batch) for batch in dl)
 
 
 def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, float]]:
@@ -164,17 +131,23 @@ def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, flo
     `grey` is ab = 0; `mean ab` is the mean ab of the training photographs everywhere; `truth` has a colourfulness
     alone.
     """
-    of_training = mean_ab(train_dl)
-    scores: dict[str, list[dict[str, torch.Tensor]]] = {"grey": [], "mean ab": [], "truth": []}
-    for batch in val_dl:
-        L, ab = batch["L"], batch["ab"]
-        scores["grey"].append(image_scores(L, torch.zeros_like(ab), ab))
-        scores["mean ab"].append(image_scores(L, of_training.to(ab.device).expand_as(ab), ab))
-        scores["truth"].append({"colorfulness": colorfulness(color.lab_to_rgb(L, ab))})
-    return {
-        name: {f"val_{key}": torch.cat([batch[key] for batch in batches]).mean().item() for key in batches[0]}
-        for name, batches in scores.items()
-    }
+
+    def of_batch(plain: torch.Tensor, L: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+        return image_scores(L, plain.to(L.device).expand_as(ab), ab)
+
+    def of_plain(plain: torch.Tensor) -> dict[str, float]:
+        """Of one colour (1,2,1,1) everywhere."""
+        return _means(of_batch(plain, **batch) for batch in val_dl)
+
+    mean = mean_ab(train_dl)
+    truth = _means({"colorfulness": colorfulness(color.lab_to_rgb(**batch))} for batch in val_dl)
+    return {"grey": of_plain(torch.zeros_like(mean)), "mean ab": of_plain(mean), "truth": truth}
+
+
+def _means(batches: Iterable[dict[str, torch.Tensor]]) -> dict[str, float]:
+    """Means over all images of scores that come batch by batch, each (N,), keyed `val_...`."""
+    batches = list(batches)
+    return {f"val_{name}": torch.cat([batch[name].cpu() for batch in batches]).mean().item() for name in batches[0]}
 
 
 def photograph_statistics(dl: LabLoader) -> pd.DataFrame:
@@ -185,13 +158,10 @@ def photograph_statistics(dl: LabLoader) -> pd.DataFrame:
     rows = []
     for batch in dl:
         L, ab = batch["L"], batch["ab"]
-        columns = {
-            "mean L*": color.denormalize(L, ab)[:, 0].mean(dim=(1, 2)),
-            "mean a*": ab[:, 0].mean(dim=(1, 2)) * color.AB_SCALE,
-            "mean b*": ab[:, 1].mean(dim=(1, 2)) * color.AB_SCALE,
-            "mean |ab| / 110": ab.abs().mean(dim=(1, 2, 3)),
-            "colourfulness": colorfulness(color.lab_to_rgb(L, ab)),
-        }
+        lab = color.denormalize(L, ab).mean(dim=(2, 3))
+        columns = {name: lab[:, k] for k, name in enumerate(("mean L*", "mean a*", "mean b*"))}
+        columns["mean |ab| / 110"] = ab.abs().mean(dim=(1, 2, 3))
+        columns["colourfulness"] = colorfulness(color.lab_to_rgb(L, ab))
         rows.append(pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}))
     return pd.concat(rows, ignore_index=True)
 

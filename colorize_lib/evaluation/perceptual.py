@@ -36,7 +36,7 @@ def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") ->
     if size < SMALLEST:
         raise MetricUnavailable(f"LPIPS: pictures of {size} px are too small for AlexNet, which needs {SMALLEST}")
     metric = _load("LPIPS", ALEXNET, download, lambda: LearnedPerceptualImagePatchSimilarity("alex", normalize=True))
-    network = metric.net.to(device)  # the metric itself keeps every score that it was ever asked for
+    network = metric.net.to(device)  # the metric itself gives a mean over the pictures
 
     @torch.no_grad()
     def distances(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
@@ -48,9 +48,8 @@ def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") ->
 def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable[[Batches, Batches], float]:
     """FID with the original Inception weights: a function of batches of real and of painted pictures.
 
-    Each: sRGB (N,3,H,W) in [0,1], any number of batches with 2 pictures or more in all; 0 for equal distributions,
-    lower is better. With fewer than some thousand pictures the figure is far too high: read it beside that of two
-    halves of the real ones. download: fetch the weights (91 MB) if they are not in torch's cache.
+    0 for equal distributions, lower is better. With fewer than some thousand pictures the figure is far too high: read
+    it beside that of two halves of the real ones. download: fetch the weights (91 MB) if they are not in torch's cache.
     Raises MetricUnavailable if they cannot be had.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
@@ -84,15 +83,12 @@ def _load(name: str, url: str, download: bool, build: Callable) -> torch.nn.Modu
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     place = str(file.parent).replace(str(Path.home()), "~")
     if not file.exists() and not download:
-        raise MetricUnavailable(
-            f"{name}: {file.name} is not in {place}; allow the download (notebook: download_metrics=true; score: "
-            f"--download) of {url}"
-        )
+        allow = "allow the download (notebook: download_metrics=true; score: --download)"
+        raise MetricUnavailable(f"{name}: {file.name} is not in {place}; {allow} of {url}")
     try:
         with warnings.catch_warnings():  # torchmetrics builds on calls that torchvision has renamed
             warnings.simplefilter("ignore", UserWarning)
             return build()
     except Exception as error:  # URLError, a wrong hash, or torch-fidelity is not installed
-        raise MetricUnavailable(
-            f"{name}: the weights of {url} cannot be had ({type(error).__name__}: {error}). Put the file into {place}."
-        ) from error
+        why = f"cannot be had ({type(error).__name__}: {error}). Put the file into {place}."
+        raise MetricUnavailable(f"{name}: the weights of {url} {why}") from error

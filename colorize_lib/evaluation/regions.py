@@ -27,33 +27,13 @@ def region_masks(rgb: torch.Tensor) -> dict[str, torch.Tensor]:
         area = np.bincount(segments.ravel())[segments] / segments.size
         found["small_regions"].append(area <= SMALL)
         found["large_regions"].append(area >= LARGE)
-        found["edges"].append(_near_borders(segments, max(1, round(side * BORDER))))
+        window = 2 * max(1, round(side * BORDER)) + 1
+        found["edges"].append(maximum_filter(segments, window) != minimum_filter(segments, window))
     return {name: torch.from_numpy(np.stack(masks)).to(rgb.device) for name, masks in found.items()}
 
 
-def chroma_gradient(lab: torch.Tensor) -> torch.Tensor:
-    """How fast colour changes from pixel to pixel: the length of the gradient of (a*, b*), (N,H,W), in Lab units a
-    pixel, by Sobel's operator. lab: (N,3,H,W)."""
-    return _gradient(lab[:, 1:])
-
-
-def is_smooth(lab: torch.Tensor) -> torch.Tensor:
-    """Where the lightness has no edge, `SMOOTH`: bool (N,H,W). lab: (N,3,H,W)."""
-    return _gradient(lab[:, :1]) < SMOOTH
-
-
-def spill(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
-    """Colour edges where there are none to see: max(0, chroma gradient - the truth's), (N,H,W), in Lab units a pixel.
-
-    Averaged over the pixels where the true lightness is smooth it is the figure `spill`: a colour that stops at the
-    border of a thing adds nothing, one that runs over it and fades in the smooth area behind does; so do blotches. 0 is
-    best, and grey has it. It depends on the pictures' size: compare at one size only. lab_hat, lab: (N,3,H,W).
-    """
-    return (chroma_gradient(lab_hat) - chroma_gradient(lab)).clamp(min=0)
-
-
-def _gradient(channels: torch.Tensor) -> torch.Tensor:
-    """Length of the gradient over all channels: (N,C,H,W) to (N,H,W)."""
+def gradient(channels: torch.Tensor) -> torch.Tensor:
+    """Length of the gradient over all channels, a pixel, by Sobel's operator: (N,C,H,W) to (N,H,W)."""
     along = channels.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
     kernels = torch.stack([along, along.T])[:, None]  # (2,1,3,3)
     N, C, H, W = channels.shape
@@ -61,7 +41,16 @@ def _gradient(channels: torch.Tensor) -> torch.Tensor:
     return F.conv2d(padded, kernels).reshape(N, 2 * C, H, W).square().sum(dim=1).sqrt()
 
 
-def _near_borders(segments: np.ndarray, reach: int) -> np.ndarray:
-    """Pixels at most `reach` pixels from another segment: bool (H,W)."""
-    size = 2 * reach + 1
-    return maximum_filter(segments, size) != minimum_filter(segments, size)
+def is_smooth(lab: torch.Tensor) -> torch.Tensor:
+    """Where the lightness has no edge, `SMOOTH`: bool (N,H,W). lab: (N,3,H,W)."""
+    return gradient(lab[:, :1]) < SMOOTH
+
+
+def spill(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
+    """Colour edges where there are none to see: max(0, gradient of (a*, b*) - the truth's), (N,H,W), in Lab units.
+
+    Averaged over the pixels where the true lightness is smooth it is the figure `spill`: a colour that stops at the
+    border of a thing adds nothing, one that runs over it and fades in the smooth area behind does; so do blotches. 0 is
+    best, and grey has it. It depends on the pictures' size: compare at one size only. lab_hat, lab: (N,3,H,W).
+    """
+    return (gradient(lab_hat[:, 1:]) - gradient(lab[:, 1:])).clamp(min=0)

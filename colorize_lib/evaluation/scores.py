@@ -1,8 +1,8 @@
-"""Answers side by side: every figure for every image, means with bootstrap intervals, and which differences are real.
+"""Answers side by side: every figure of every image, and of any draw of images.
 
 An *answer* is a way to colour: a generator or a baseline. Whatever it is, its PICTURES are judged: 8-bit sRGB, as they
 would be saved to a file, colours that the screen cannot show already clipped. So a folder of somebody else's pictures
-is scored by the same code (`scoring`), and what stands in files scores the same as what stands in memory.
+is scored by the same code (`folders`), and what stands in files scores the same as what stands in memory.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,23 +15,17 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from .. import color
-from ..color import to_lab
 from ..data.loader import LabLoader
-from .answers import paint_grey
+from .answers import Paint, paint_grey
 from .hues import HUE_NAMES, hue_of
 from .measures import MEASURES, MOST_DB
 from .metrics import ciede2000, closeness, colorfulness, psnr, ssim
 from .regions import is_smooth, region_masks, spill
 
-Paint = Callable[[torch.Tensor], torch.Tensor]  # L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]
-
 BIN = 10.0  # side of an ab bin in Lab units; bins are centred on multiples of it, as in arXiv:1603.08511
 GRID = 23  # bins along a* and along b*: centres from -110 to 110
-PRIOR_SIGMA = (
-    5.0  # of the Gaussian that smooths the share of each bin, in Lab units, as in arXiv:1603.08511, section 2.2
-)
-
-
+PRIOR_SIGMA = 5.0  # of the Gaussian that smooths each bin's share, in Lab units: arXiv:1603.08511, section 2.2
+BINS_IN_GAMUT = 261  # hold a colour that sRGB can show; Zhang et al. count 313 by a rule that they do not print
 TRUTH_HALVES = "truth, half against half"
 SETS = ("intersection_a", "intersection_b")  # the figures that compare whole sets of images
 
@@ -46,20 +40,6 @@ def bin_index(ab: torch.Tensor) -> torch.Tensor:
     """The bin of each pixel's colour, 0 to GRID**2 - 1: Lab units (N,2,H,W) to (N,H,W)."""
     index = (ab / BIN).round().long().add(GRID // 2).clamp(0, GRID - 1)
     return index[:, 0] * GRID + index[:, 1]
-
-
-def in_gamut_bins(steps: int = 129) -> np.ndarray:
-    """Which ab bins hold a colour that sRGB can show, bool (GRID,GRID), rows a*: found by converting steps**3 colours.
-
-    Raises nothing. Zhang et al. count 313 such bins by a rule that they do not print; bins without a pixel weigh
-    nothing in any figure here, so the difference is one of counting.
-    """
-    axis = torch.linspace(0, 1, steps)
-    found = torch.zeros(GRID**2, dtype=torch.bool)
-    for red in axis:  # a plane of the cube at a time: the whole of it would take 50 MB a channel
-        plane = torch.stack(torch.meshgrid(red[None], axis, axis, indexing="ij")).reshape(1, 3, steps, steps)
-        found[bin_index(color.rgb_to_lab(plane)[:, 1:]).unique()] = True
-    return found.reshape(GRID, GRID).numpy()
 
 
 @dataclass(frozen=True)
@@ -97,8 +77,7 @@ class Scores:
     def ranked(self, figure: str, n: int) -> dict[str, np.ndarray]:
         """Positions of the n images with the lowest, the middle and the highest value of a figure that single images
         have: `lowest`, `median`, `highest`, each (n,) in rising order; fewer if there are fewer images."""
-        order = np.argsort(self.images[figure].dropna().to_numpy(), kind="stable")
-        order = self.images[figure].dropna().index.to_numpy()[order]
+        order = self.images[figure].dropna().sort_values(kind="stable").index.to_numpy()
         middle = max(0, (len(order) - n) // 2)
         return {"lowest": order[:n], "median": order[middle : middle + n], "highest": order[-n:]}
 
@@ -115,7 +94,7 @@ class Scorer:
     """Collects `Scores` for several answers, batch by batch; what depends on the truth alone is worked out once."""
 
     def __init__(self, lpips: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None):
-        """lpips: two batches of sRGB (N,3,H,W) in [0,1] to distances (N,); None to leave it out."""
+        """lpips: as `perceptual.load_lpips` gives it; None to leave it out."""
         self.lpips = lpips
         self._parts: dict[str, list[tuple]] = {}
 
@@ -138,26 +117,26 @@ class Scorer:
         lab_hat = color.rgb_to_lab(rgb_hat)
         difference = lab_hat[:, 1:] - truth.lab[:, 1:]  # (N,2,H,W)
         distance = difference.square().sum(dim=1).sqrt()  # (N,H,W)
-        colors, colors_truth = colorfulness(rgb_hat), colorfulness(truth.rgb)
+        gap = colorfulness(rgb_hat) - truth.colorfulness
         means = {
             "l1_ab": difference.abs().mean(dim=(1, 2, 3)),
             "l2_ab": difference.square().mean(dim=(1, 2, 3)).sqrt(),
             "ciede2000": ciede2000(lab_hat, truth.lab).mean(dim=(1, 2)),
             "psnr_rgb": psnr(rgb_hat, truth.rgb).clamp(max=MOST_DB),
             "ssim_rgb": ssim(rgb_hat, truth.rgb),
-            "colorfulness": colors,
-            "colorfulness_truth": colors_truth,
-            "colorfulness_gap": colors - colors_truth,
-            "colorfulness_gap_per_image": (colors - colors_truth).abs(),
+            "colorfulness": colorfulness(rgb_hat),
+            "colorfulness_truth": truth.colorfulness,
+            "colorfulness_gap": gap,
+            "colorfulness_gap_per_image": gap.abs(),
             "auc": closeness(distance).mean(dim=(1, 2)),
         }
         if self.lpips is not None:
             means["lpips"] = self.lpips(rgb_hat, truth.rgb)
-        totals = means | {name: (distance * mask).sum(dim=(1, 2)) for name, mask in truth.masks.items()}
-        totals["spill"] = (spill(lab_hat, truth.lab) * truth.smooth).sum(dim=(1, 2))
+        of_pixels = dict.fromkeys(truth.masks, distance) | {"spill": spill(lab_hat, truth.lab)}
+        masks = truth.masks | {"spill": truth.smooth}
+        totals = means | {name: (of_pixels[name] * mask).sum(dim=(1, 2)) for name, mask in masks.items()}
         weights = {name: torch.ones(len(rgb_hat)) for name in means}
-        weights |= {name: mask.sum(dim=(1, 2)) for name, mask in truth.masks.items()}
-        weights["spill"] = truth.smooth.sum(dim=(1, 2))
+        weights |= {name: mask.sum(dim=(1, 2)) for name, mask in masks.items()}
         bins = _histograms(bin_index(lab_hat[:, 1:]))
         return _frame(totals), _frame(weights), bins, truth.bins, _histograms(truth.index, closeness(distance))
 
@@ -166,8 +145,7 @@ class _Truth:
     """What a batch of true pictures, sRGB (N,3,H,W), gives every judgement."""
 
     def __init__(self, rgb: torch.Tensor):
-        self.rgb = rgb
-        self.lab = color.rgb_to_lab(rgb)
+        self.rgb, self.lab, self.colorfulness = rgb, color.rgb_to_lab(rgb), colorfulness(rgb)
         hue = hue_of(self.lab[:, 1:] / color.AB_SCALE)
         self.masks = {f"error_{name}": mask for name, mask in region_masks(rgb).items()}
         self.masks |= {f"error_{name}": hue == index for index, name in enumerate(HUE_NAMES)}
@@ -179,10 +157,7 @@ class _Truth:
 def evaluate(
     answers: dict[str, Paint], batches: Iterable[dict[str, torch.Tensor]], lpips: Callable | None = None
 ) -> dict[str, Scores]:
-    """Score answers by name on batches {"L": (N,1,H,W), "ab": (N,2,H,W)}, such as a validation loader gives.
-
-    lpips: as in `Scorer`.
-    """
+    """Score answers by name on batches {"L": (N,1,H,W), "ab": (N,2,H,W)}, as a loader gives; lpips: as in `Scorer`."""
     scorer = Scorer(lpips)
     for batch in batches:
         painted = {name: paint(batch["L"]) for name, paint in answers.items()}
@@ -206,10 +181,9 @@ def picture_set(
 ) -> dict[str, np.ndarray]:
     """Single photographs of a loader to look at, uint8 (K,H,W,3): `grey input`, `generated`, `truth`.
 
-    spill_map: with `spill`, the map of `regions.spill` where the true lightness is smooth, white from 10 Lab units a
-    pixel on.
+    spill_map: with `spill`, the map of `regions.spill` where the true lightness is smooth, white from 10 Lab units on.
     """
-    L, ab = to_lab(dl.dataset.rgb(np.asarray(positions)).to(dl.device))
+    L, ab = color.to_lab(dl.dataset.rgb(np.asarray(positions)).to(dl.device))
     rgb_hat, rgb = paint(L), color.lab_to_rgb(L, ab)
     rows = {"grey input": paint_grey(L), "generated": rgb_hat, "truth": rgb}
     if spill_map:

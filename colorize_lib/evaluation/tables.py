@@ -1,15 +1,35 @@
-"""Tables of `evaluation.Scores`: figures with intervals, paired differences, several seeds, another domain.
+"""Tables of `scores.Scores`: figures with intervals, paired differences, several seeds, another domain.
 
-All intervals are 95 % percentile bootstrap intervals over images (`bootstrap`). Answers are compared on the same draws
-of images, so that a photograph which is hard for all of them does not blur their difference.
+All intervals are 95 % percentile bootstrap intervals over images (Efron and Tibshirani, "An Introduction to the
+Bootstrap", 1993, section 13.3). Answers are compared on the same draws of images, so that a photograph which is hard
+for all of them does not blur their difference; scipy.stats.bootstrap has no such draws of sums and weights.
 """
 
 import numpy as np
 import pandas as pd
 
-from .bootstrap import draw_counts, interval
 from .measures import MEASURES
 from .scores import SETS, TRUTH_HALVES, Scores, intersection
+
+RESAMPLES = 2_000
+ENDS = (0.025, 0.975)
+
+
+def draw_counts(n_images: int, n: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each of n_images is in each of n draws of as many images with replacement: (n, n_images).
+
+    Two figures taken over the same counts are paired: their difference has the interval of a paired comparison.
+    Raises ValueError for no images.
+    """
+    if n_images < 1:
+        raise ValueError("there are no images to draw from")
+    return np.random.default_rng(seed).multinomial(n_images, np.full(n_images, 1 / n_images), size=n)
+
+
+def interval(draws: np.ndarray) -> tuple[float, float]:
+    """The interval (low, high) that holds 95 % of the draws, with as many of them below it as above."""
+    low, high = np.quantile(draws, ENDS)
+    return float(low), float(high)
 
 
 def estimates(scores: dict[str, Scores]) -> pd.DataFrame:
@@ -17,13 +37,7 @@ def estimates(scores: dict[str, Scores]) -> pd.DataFrame:
 
     A figure that an answer does not have, as the error of a hue that no image has, is left out.
     """
-    rows = {}
-    for name, of_answer in scores.items():
-        value = of_answer.figures().iloc[0]
-        draws = of_answer.figures(_counts(of_answer))
-        for figure in value.index[value.notna()]:
-            rows[name, figure] = _row(value[figure], draws[figure])
-    return _table(rows, "value")
+    return _stacked({name: _with_intervals("value", _value(one), _draws(one)) for name, one in scores.items()})
 
 
 def differences(scores: dict[str, Scores], reference: str) -> pd.DataFrame:
@@ -34,17 +48,14 @@ def differences(scores: dict[str, Scores], reference: str) -> pd.DataFrame:
     not tell which of the two is better. Figures that have no better side are left out; of the mean colourfulness gap
     the distance from 0 is compared. With many figures, one in twenty "resolved" differences is luck.
     """
-    rows = {}
-    counts = _counts(scores[reference])
-    value_0, draws_0 = _comparable(scores[reference].figures()), _comparable(scores[reference].figures(counts))
-    for name in scores:
-        if name == reference:
-            continue
-        value, draws = _comparable(scores[name].figures()), _comparable(scores[name].figures(counts))
-        for figure in value.columns.intersection(value_0.columns):
-            if value[figure].notna().all() and value_0[figure].notna().all():
-                rows[name, figure] = _row((value - value_0)[figure].iloc[0], (draws - draws_0)[figure])
-    table = _table(rows, "difference")
+    value = {name: _comparable(one.figures()).iloc[0] for name, one in scores.items()}
+    draws = {name: _comparable(_draws(one)) for name, one in scores.items()}
+    found = {
+        name: _with_intervals("difference", value[name] - value[reference], draws[name] - draws[reference])
+        for name in scores
+        if name != reference
+    }
+    table = _stacked(found)
     lower = np.array([MEASURES[figure].better != "higher" for _, figure in table.index])
     below, above = table.high < 0, table.low > 0
     table["verdict"] = np.select([below & lower | above & ~lower, below | above], ["better", "worse"], "unresolved")
@@ -67,43 +78,33 @@ def over_seeds(runs: list[dict[str, Scores]]) -> pd.DataFrame:
     `high` (bootstrap over seeds AND images), `least`, `most` (of single seeds). Answers that only one run has are left
     out.
     """
-    rows = {}
+    found = {}
     for name in runs[0]:
         several = [run[name] for run in runs if name in run]
-        if len(several) < 2:
-            continue
-        values = pd.concat([one.figures() for one in several])
-        counts = _counts(several[0])
-        draws = np.stack([one.figures(counts).to_numpy() for one in several])  # (S,B,F)
-        taken = draw_counts(len(several), len(counts), seed=1) / len(several)  # (B,S)
-        draws = np.einsum("bs,sbf->bf", taken, draws)
-        for column, figure in enumerate(values.columns):
-            if values[figure].notna().all():
-                ends = {"least": values[figure].min(), "most": values[figure].max()}
-                mean = _row(values[figure].mean(), draws[:, column])
-                rows[name, figure] = (len(several), *mean, *ends.values())
-    columns = ["seeds", "value", "low", "high", "least", "most"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).pipe(_named)
+        if len(several) > 1:
+            values = pd.DataFrame([_value(one) for one in several])
+            draws = np.stack([_draws(one) for one in several])  # (S,B,F)
+            taken = draw_counts(len(several), draws.shape[1], seed=1) / len(several)  # (B,S)
+            draws = pd.DataFrame(np.einsum("bs,sbf->bf", taken, draws), columns=values.columns)
+            found[name] = _with_intervals("value", values.mean(skipna=False), draws)
+            found[name].insert(0, "seeds", len(several))
+            found[name] = found[name].assign(least=values.min(), most=values.max())
+    return _stacked(found)
 
 
 def domain_drop(home: dict[str, Scores], away: dict[str, Scores]) -> pd.DataFrame:
     """What an answer loses on images of another domain: rows (answer, figure), columns `home`, `away`, `change`, `low`,
-    `high`, `verdict`.
+    `high`.
 
     change = away - home; its interval is that of two independent sets of images. Another domain can be easier or
     harder for every answer: read the change beside the grey answer's.
     """
-    rows = {}
-    for name in home.keys() & away.keys():
-        value, draws = home[name].figures(), home[name].figures(_counts(home[name]))
-        value_away, draws_away = away[name].figures(), away[name].figures(_counts(away[name], seed=1))
-        for figure in value:
-            if value[figure].notna().all() and figure in value_away and value_away[figure].notna().all():
-                pair = float(value[figure].iloc[0]), float(value_away[figure].iloc[0])
-                rows[name, figure] = (*pair, *_row(pair[1] - pair[0], draws_away[figure] - draws[figure]))
-    ordered = {key: rows[key] for name in home for key in rows if key[0] == name}
-    table = pd.DataFrame.from_dict(ordered, orient="index", columns=["home", "away", "change", "low", "high"])
-    return table.pipe(_named)
+    found = {}
+    for name in [name for name in home if name in away]:
+        pair = pd.DataFrame({"home": _value(home[name]), "away": _value(away[name])})
+        draws = _draws(away[name], seed=1) - _draws(home[name])
+        found[name] = pair.join(_with_intervals("change", pair.away - pair.home, draws), how="inner")
+    return _stacked(found)
 
 
 def real_floor(scores: Scores, splits: int = 200) -> pd.DataFrame:
@@ -112,14 +113,14 @@ def real_floor(scores: Scores, splits: int = 200) -> pd.DataFrame:
     Rows (`TRUTH_HALVES`, figure); columns `value` (mean over splits), `low`, `high` (95 % of them). An answer
     cannot be told from real photographs by a figure that is no worse than this.
     """
-    n, rng = len(scores.totals), np.random.default_rng(0)
-    draws = []
-    for _ in range(splits):
-        order = rng.permutation(n)
-        halves = [scores.bins_truth[order[: n // 2]].sum(axis=0), scores.bins_truth[order[n // 2 :]].sum(axis=0)]
-        draws.append([intersection(halves[0][None], halves[1][None], axis)[0] for axis in (0, 1)])
-    rows = {(TRUTH_HALVES, name): _row(np.mean(of), of) for name, of in zip(SETS, np.array(draws).T, strict=True)}
-    return _table(rows, "value")
+    bins, rng = scores.bins_truth, np.random.default_rng(0)
+    orders = [rng.permutation(len(bins)) for _ in range(splits)]
+    one, other = (
+        np.stack([bins[half].sum(axis=0) for half in halves])
+        for halves in zip(*(np.split(order, [len(bins) // 2]) for order in orders), strict=True)
+    )
+    draws = pd.DataFrame({name: intersection(one, other, axis) for axis, name in enumerate(SETS)})
+    return _stacked({TRUTH_HALVES: _with_intervals("value", draws.mean(), draws)})
 
 
 def as_text(table: pd.DataFrame, figures: list[str], column: str = "value") -> pd.DataFrame:
@@ -134,40 +135,36 @@ def as_text(table: pd.DataFrame, figures: list[str], column: str = "value") -> p
         mark = " ≈" if row.get("verdict") == "unresolved" else ""
         cell = f"{row[column]:.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}]{mark}"
         cells[name, figure] = cell.replace(" ", "\N{NO-BREAK SPACE}")
-    text = pd.Series(cells).unstack()
-    text = text[[figure for figure in figures if figure in text]].fillna("")
-    names = table.index.get_level_values(0).unique()
-    return (
-        text.reindex(names).rename(columns={name: figure.label for name, figure in MEASURES.items()}).rename_axis(None)
-    )
+    text = pd.Series(cells).unstack().fillna("").reindex(table.index.get_level_values(0).unique())
+    text = text[[figure for figure in figures if figure in text]].rename_axis(None)
+    return text.rename(columns={name: measure.label for name, measure in MEASURES.items()})
 
 
 def as_numbers(table: pd.DataFrame, name: str) -> dict[str, dict]:
     """One answer's rows of a table as JSON can hold them: figure -> column -> value."""
-    return {figure: row.to_dict() for figure, row in table.xs(name).iterrows()}
+    return table.xs(name).to_dict("index")
 
 
-def _counts(scores: Scores, seed: int = 0) -> np.ndarray:
-    return draw_counts(len(scores.totals), seed=seed)
+def _value(scores: Scores) -> pd.Series:
+    return scores.figures().iloc[0]
+
+
+def _draws(scores: Scores, seed: int = 0) -> pd.DataFrame:
+    return scores.figures(draw_counts(len(scores.totals), seed=seed))
 
 
 def _comparable(figures: pd.DataFrame) -> pd.DataFrame:
     """The figures that have a better side; the mean colourfulness gap as its distance from 0."""
-    found = figures[[name for name in figures if MEASURES[name].better != "as the truth"]].copy()
-    found["colorfulness_gap"] = found.colorfulness_gap.abs()
-    return found
+    found = figures[[name for name in figures if MEASURES[name].better != "as the truth"]]
+    return found.assign(colorfulness_gap=found.colorfulness_gap.abs())
 
 
-def _row(value: float, draws: pd.Series | np.ndarray) -> tuple[float, float, float]:
-    draws = np.asarray(draws)
-    return float(value), *interval(draws[~np.isnan(draws)])
+def _with_intervals(column: str, value: pd.Series, draws: pd.DataFrame) -> pd.DataFrame:
+    """A row for each figure that has a value: that, and the ends of its draws' interval, `low` and `high`."""
+    low, high = (draws.quantile(end) for end in ENDS)
+    return pd.DataFrame({column: value, "low": low, "high": high}).dropna(subset=[column])
 
 
-def _table(rows: dict[tuple[str, str], tuple], column: str) -> pd.DataFrame:
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[column, "low", "high"]).pipe(_named)
-
-
-def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its rows indexed by (answer, figure)."""
-    table.index = pd.MultiIndex.from_tuples(table.index, names=["answer", "figure"])
-    return table
+def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of figures by answer in one, its rows indexed by (answer, figure)."""
+    return pd.concat(tables, names=["answer", "figure"]) if tables else pd.DataFrame()

@@ -13,7 +13,7 @@ from PIL import Image
 from ... import color
 from ...color import to_lab
 from ...data.loader import LabLoader
-from ...evaluation.scores import Paint
+from ...evaluation.answers import Paint
 from ...files import atomic_path
 
 PRACTICE, SCORED, VIGILANCE = 10, 40, 4  # vigilance: 10 % of the scored ones, added to them

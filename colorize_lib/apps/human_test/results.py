@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...evaluation.bootstrap import draw_counts, interval
+from ...evaluation.tables import draw_counts, interval
 from .pairs import PairList
 
 ATTENTIVE = 0.75  # share of the vigilance pairs that a rater must get right to be counted

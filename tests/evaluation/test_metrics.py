@@ -7,6 +7,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 
+from colorize_lib import color
 from colorize_lib.color import to_lab
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.evaluation import metrics
@@ -39,13 +40,13 @@ class Halve(nn.Module):
 
 
 def test_colorfulness_of_known_pictures():
-    grey = torch.full((1, 3, 4, 4), 0.3)
+    grey = torch.full((1, 3, 2, 2), 0.3)
     half_red = torch.zeros(1, 3, 2, 2)
     half_red[0, 0, 0] = 1  # upper half red, lower half black
     # rg is 255 or 0, yb 127.5 or 0: sigma = hypot(127.5, 63.75), mu = the same
     expected = 1.3 * np.hypot(127.5, 63.75)
     torch.testing.assert_close(
-        metrics.colorfulness(torch.cat([torch.nn.functional.interpolate(grey, 2), half_red])),
+        metrics.colorfulness(torch.cat([grey, half_red])),
         torch.tensor([0.0, expected], dtype=torch.float32),
     )
 
@@ -110,16 +111,6 @@ def test_the_mean_ab_is_that_of_all_training_photographs_wherever_the_loader_sta
     assert metrics.baselines(train_dl, loader(pixels)) == expected
 
 
-def test_ciede2000_agrees_with_scikit_image_over_random_colours():
-    rng = np.random.default_rng(0)
-    lab_hat, lab = (rng.uniform([0, -100, -100], [100, 100, 100], (40, 40, 3)) for _ in range(2))
-    lab_hat[0, :, 1:] = 0  # greys, which have no hue
-    lab[:2, :, 1:] = 0
-    lab_hat[3] = lab[3]
-    ours = metrics.ciede2000(*(torch.from_numpy(one).permute(2, 0, 1)[None] for one in (lab_hat, lab)))
-    np.testing.assert_allclose(ours[0].numpy(), skimage.color.deltaE_ciede2000(lab, lab_hat), atol=1e-6)
-
-
 @pytest.mark.parametrize(
     "one, other, difference",  # from table 1 of Sharma, Wu and Dalal (2005): pairs 1, 7, 9, 17, 34
     [
@@ -131,9 +122,9 @@ def test_ciede2000_agrees_with_scikit_image_over_random_colours():
     ],
 )
 def test_ciede2000_of_published_pairs(one, other, difference):
-    lab_hat, lab = (torch.tensor(color, dtype=torch.float64).reshape(1, 3, 1, 1) for color in (one, other))
-    assert metrics.ciede2000(lab_hat, lab).item() == pytest.approx(difference, abs=5e-5)
-    assert metrics.ciede2000(lab, lab_hat).item() == pytest.approx(difference, abs=5e-5)
+    lab_hat, lab = (torch.tensor(values, dtype=torch.float64).reshape(1, 3, 1, 1) for values in (one, other))
+    found = metrics.ciede2000(lab_hat.expand(2, 3, 4, 5), lab.expand(2, 3, 4, 5))
+    torch.testing.assert_close(found, torch.full((2, 4, 5), difference, dtype=torch.float64), atol=5e-5, rtol=0)
 
 
 def test_closeness_is_the_area_under_the_cumulative_curve():
@@ -170,7 +161,7 @@ def test_color_accuracy_agrees_with_scikit_image(pixels):
 def test_picture_scores_judge_pictures_as_they_are(pixels):
     dl = loader(pixels)
     truth = {one["L"].sum().item(): one for one in dl}
-    exact = metrics.picture_scores(lambda L: metrics.color.lab_to_rgb(**truth[L.sum().item()]), dl)
+    exact = metrics.picture_scores(lambda L: color.lab_to_rgb(**truth[L.sum().item()]), dl)
     assert exact["val_mae"] < 0.01 and exact["val_within_2"] > 0.99 and exact["val_psnr"] > 60
     grey = metrics.picture_scores(paint_grey, dl)
     baseline = metrics.baselines(dl, dl)["grey"]
