@@ -27,7 +27,7 @@ LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/*/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help setup run-all run report publish release human-test demo bench test lint format badges lock clean
+.PHONY: FORCE help setup run-all run readme report publish release human-test demo bench test lint format badges lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretrainin
 $(call executed,04_resnet18_gan_finetune): $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining)
 $(call executed,06_evaluation): $(call executed,04_resnet18_gan_finetune) $(call executed,05_cifar10_cgan)
 $(call executed,07_colorize_your_photos): $(call executed,04_resnet18_gan_finetune)
+
+readme: setup ## Write the tables of the README from outputs/published
+	$(PY) notebooks/tools/readme.py
 
 report: setup ## Make a site of PROFILE's executed notebooks: outputs/PROFILE/report/index.html
 	$(PY) notebooks/report.py --profile $(PROFILE)
