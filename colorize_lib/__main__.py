@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     _add_score(commands)
     _add_human_test(commands)
     _add_demo(commands)
+    _add_stream(commands)
     options = parser.parse_args(argv)
     try:
         return options.run(options)
@@ -186,6 +187,36 @@ def _demo(options: argparse.Namespace) -> int:
         return _fail(f"--port {options.port}: give 0 to 65535")
     except KeyboardInterrupt:
         print()
+    return 0
+
+
+def _add_stream(commands: argparse._SubParsersAction) -> None:
+    text = "store photographs, decoded and resized, in files to stream them from; see docs/scale.md"
+    parser = commands.add_parser("stream", help=text, description=text)
+    parser.add_argument("output", type=Path, metavar="DIR", help="the folder of streams, a new one")
+    parser.add_argument("--source", choices=("folder", "coco", "imagenet"), default="folder", help="(%(default)s)")
+    parser.add_argument("--folder", default="", help="where the photographs are (folder, imagenet)")
+    parser.add_argument("--n-images", type=int, default=0, metavar="N", help="draw so many; 0 for all (%(default)s)")
+    parser.add_argument("--val-share", type=float, default=0.2, help="share kept for validation (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw, the split and the order (%(default)s)")
+    parser.add_argument("--manifest", default="", metavar="CSV", help="use the split of this manifest")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side (%(default)s)")
+    parser.set_defaults(run=_stream)
+
+
+def _stream(options: argparse.Namespace) -> int:
+    from .data.manifest import PhotoConfig, find_photographs
+    from .data.streamed import write_streams
+    from .files import DATA_DIR
+
+    chosen = {
+        name: getattr(options, name) for name in ("source", "folder", "n_images", "val_share", "seed", "manifest")
+    }
+    try:
+        write_streams(find_photographs(PhotoConfig(**chosen), DATA_DIR), options.output, options.size)
+    except (OSError, ValueError, RuntimeError, ModuleNotFoundError) as error:
+        return _fail(error)
+    print(f"use them with source=streamed n_images=0 folder={options.output.resolve()}")
     return 0
 
 

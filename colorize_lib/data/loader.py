@@ -10,6 +10,7 @@ from ..color import to_lab
 from ..files import DATA_DIR
 from .cache import cached_photographs
 from .manifest import PhotoSet
+from .streamed import StreamedPhotographs
 
 
 class ColorizationDataset:
@@ -36,6 +37,10 @@ class ColorizationDataset:
         """The photographs at these positions of the split: uint8 (N,H,W,3)."""
         return torch.from_numpy(self.photographs[self.indices[positions]])
 
+    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """All positions in a random order."""
+        return rng.permutation(len(self))
+
 
 class ImagesOnDevice:
     """Images that all fit into the device's memory, as a `LabLoader` takes them: nothing is copied to it per batch.
@@ -53,6 +58,10 @@ class ImagesOnDevice:
         """The images at these positions: uint8 (N,H,W,3), on the device."""
         return self.images[torch.from_numpy(positions).to(self.images.device)]
 
+    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """All positions in a random order."""
+        return rng.permutation(len(self))
+
 
 class LabLoader:
     """Batches {"L": (N,1,H,W), "ab": (N,2,H,W)} on `device`, converted there from uint8.
@@ -66,7 +75,7 @@ class LabLoader:
 
     def __init__(
         self,
-        dataset: ColorizationDataset | ImagesOnDevice,
+        dataset: ColorizationDataset | ImagesOnDevice | StreamedPhotographs,
         batch_size: int,
         train: bool,
         seed: int = 0,
@@ -110,7 +119,7 @@ class LabLoader:
         order, flips = np.arange(len(self.dataset)), np.zeros(len(self.dataset), dtype=bool)
         if self.train:
             rng = np.random.default_rng((self.seed, self.epoch))
-            order, flips = rng.permutation(order), rng.random(len(order)) < 0.5
+            order, flips = self.dataset.shuffled(rng), rng.random(len(order)) < 0.5
         for batch in range(start, len(self)):
             span = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             mine = slice(self.process_index, None, self.num_processes)
@@ -130,11 +139,12 @@ def make_dataloaders(
     data_dir: Path = DATA_DIR,
 ) -> tuple[LabLoader, LabLoader]:
     """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs."""
-    photographs = cached_photographs(photos, size, data_dir)
-    split = photos.usable.split.to_numpy()
-
-    def loader(name: str) -> LabLoader:
-        dataset = ColorizationDataset(photographs, np.flatnonzero(split == name))
-        return LabLoader(dataset, batch_size, name == "train", seed, device)
-
-    return loader("train"), loader("val")
+    if photos.streamed:
+        train, val = (StreamedPhotographs(photos.root / split, size) for split in ("train", "val"))
+    else:
+        pixels, split = cached_photographs(photos, size, data_dir), photos.usable.split
+        train, val = (ColorizationDataset(pixels, np.flatnonzero(split == name)) for name in ("train", "val"))
+    return (
+        LabLoader(train, batch_size, True, seed, device),
+        LabLoader(val, batch_size, False, seed, device),
+    )

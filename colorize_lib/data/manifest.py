@@ -33,8 +33,8 @@ MAX_UNUSABLE_SHARE = 0.2
 class PhotoConfig:
     """Which photographs to use and how to split them."""
 
-    source: str = "coco"  # sample | folder | coco | imagenet
-    folder: str = ""  # where the photographs are (folder, imagenet)
+    source: str = "coco"  # sample | folder | coco | imagenet | streamed
+    folder: str = ""  # where the photographs are (folder, imagenet, streamed)
     n_images: int = 10_000  # how many to draw at random; 0 for all
     val_share: float = 0.2  # share of the drawn photographs kept for validation, unless the source comes with a split
     min_side: int = 64  # photographs with a shorter side, in pixels, are unusable
@@ -52,11 +52,15 @@ class PhotoConfig:
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """The photographs of a run: `root / row.path` for every row of `manifest`; the CSV itself is at `path`."""
+    """The photographs of a run: `root / row.path` for every row of `manifest`; the CSV itself is at `path`.
+
+    streamed: they are no longer files, but lie in the streams of `root`.
+    """
 
     root: Path
     manifest: pd.DataFrame
     path: Path
+    streamed: bool = False
 
     @property
     def usable(self) -> pd.DataFrame:
@@ -89,14 +93,16 @@ def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR) -> PhotoSet
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / f"{config.source}.lock"):
         listing = SOURCES[config.source](config.folder, data_dir, config.seed)
-        if config.manifest:
-            path = from_root(config.manifest)
+        if given := listing.manifest or (from_root(config.manifest) if config.manifest else None):
+            path = given
         else:
             key, newest = _key(config, listing)
             path = data_dir / "manifests" / f"{config.source}-{key}.csv"
             if not path.exists() or path.stat().st_mtime_ns < newest:
                 _write_manifest(config, listing, path, newest)
-    photos = PhotoSet(listing.root, read_manifest(path), path)
+    photos = PhotoSet(listing.root, read_manifest(path), path, listing.manifest is not None)
+    if photos.streamed and (config.manifest or config.n_images not in (0, len(photos.manifest))):
+        raise ValueError(f"{listing.root} holds a finished draw: set n_images=0, and leave `manifest` empty")
     processes.say(f"{photos.summary()} [{path.name}]")
     _refuse_bad_manifest(photos.manifest, path)
     return photos

@@ -1,4 +1,4 @@
-"""Where photographs come from: `sample`, `folder`, `coco`, `imagenet`.
+"""Where photographs come from: `sample`, `folder`, `coco`, `imagenet`, `streamed`.
 
 A source is a function (folder, data_dir, seed) -> Listing; it lists files and fetches or makes them first if need be.
 """
@@ -21,6 +21,7 @@ from .shipped import package_photographs, sample_split
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 SAMPLE_CROPS = 40  # per photograph
 COCO_SAMPLE_COUNT = 21_837
+STREAMS_MANIFEST = "manifest.csv"  # written last, by which a folder of streams is whole
 
 
 class DataUnavailable(RuntimeError):
@@ -32,11 +33,13 @@ class Listing:
     """Files of a source: `paths` are sorted, relative to `root`, with forward slashes.
 
     split_of: path -> `train` or `val` where the source comes with a split of its own, else "".
+    manifest: of streams, which are drawn and split already, where that is written.
     """
 
     root: Path
     paths: list[str]
     split_of: Callable[[str], str] = lambda path: ""
+    manifest: Path | None = None
 
 
 def sample(folder: str, data_dir: Path, seed: int) -> Listing:
@@ -140,11 +143,22 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def streamed(folder: str, data_dir: Path, seed: int) -> Listing:
+    """Photographs that were drawn, split and stored before, by `python -m colorize_lib stream`; see `streamed.py`."""
+    root = _existing_folder(folder)
+    if not (root / STREAMS_MANIFEST).is_file():
+        raise DataUnavailable(
+            f"{root} holds no streams; make some with: python -m colorize_lib stream DIR --folder ..."
+        )
+    return Listing(root, [], manifest=root / STREAMS_MANIFEST)
+
+
 SOURCES: dict[str, Callable[[str, Path, int], Listing]] = {
     "sample": sample,
     "folder": folder_tree,
     "coco": coco,
     "imagenet": imagenet,
+    "streamed": streamed,
 }
 
 
