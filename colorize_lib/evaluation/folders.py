@@ -1,7 +1,6 @@
 """Score a folder of coloured pictures, whoever made them, against the true ones, by the figures of `scores`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +23,11 @@ class NothingToScore(ValueError):
     """Two folders that cannot be scored against each other; the message says why."""
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Which prediction belongs to which truth: (prediction, truth) paths, and the files without a partner."""
+def match_files(predictions: Path, truths: Path) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
+    """Match pictures by name: (prediction, truth) pairs, predictions without a truth, truths without a prediction.
 
-    matched: list[tuple[Path, Path]]
-    lone_predictions: list[Path]
-    lone_truths: list[Path]
-
-
-def match_files(predictions: Path, truths: Path) -> Pairs:
-    """Match pictures by name: `sub/a.png` or `sub/a_anything.png` belongs to the truth `sub/a.jpg`.
-
-    Folders below the two are searched too and are part of the name. Of several truths that fit (`a` and `a_b` for
-    `a_b_fake`), the longest name counts.
+    `sub/a.png` or `sub/a_anything.png` belongs to the truth `sub/a.jpg`: folders below the two are part of the name. Of
+    several truths that fit (`a` and `a_b` for `a_b_fake`), the longest name counts.
     Raises FileNotFoundError for a missing folder, and NothingToScore if two files claim one truth, if two truths have
     one name, or if nothing matches.
     """
@@ -46,12 +36,12 @@ def match_files(predictions: Path, truths: Path) -> Pairs:
             raise FileNotFoundError(f"the folder {folder} does not exist")
     by_name: dict[str, str] = {}
     for path in list_images(truths):
-        if (first := by_name.setdefault(_stem(path), path)) != path:
+        if (first := by_name.setdefault(path.rsplit(".", 1)[0], path)) != path:
             raise NothingToScore(f"{first} and {path} in {truths} have the same name; remove one")
     claimed: dict[str, str] = {}
     lone: list[Path] = []
     for path in list_images(predictions):
-        name = _stem(path)
+        name = path.rsplit(".", 1)[0]
         while name not in by_name and "_" in name.rsplit("/", 1)[-1]:
             name = name.rsplit("_", 1)[0]
         if name not in by_name:
@@ -65,7 +55,7 @@ def match_files(predictions: Path, truths: Path) -> Pairs:
             "a.png or a_anything.png (.jpg, .jpeg, .webp, .tif will do too)"
         )
     matched = [(predictions / claimed[name], truths / by_name[name]) for name in sorted(claimed)]
-    return Pairs(matched, lone, [truths / path for name, path in by_name.items() if name not in claimed])
+    return matched, lone, [truths / path for name, path in by_name.items() if name not in claimed]
 
 
 def score_folders(
@@ -74,26 +64,25 @@ def score_folders(
     """Score every picture of one folder against its namesake in the other: the scores, and a report for JSON.
 
     size: both are squashed to size x size first (bicubic), as the validation photographs of the notebooks are.
-    download: fetch the weights of LPIPS and FID if they are not there. tell: takes messages about files without a
-    partner and files that cannot be read.
-    The report has `n`, `size`, each figure's mean, its 95 % bootstrap interval over images as `..._ci` [low, high],
-    and `fid` where its weights are at hand; beside them `grey`, the same figures of the grey answer, and `floor`, what
-    the true pictures' two halves have between them in the figures that compare whole sets.
+    download: fetch the weights of LPIPS and FID. tell: takes messages about files without a partner or unreadable.
+    The report has `n`, `size`, each figure's mean, its 95 % interval over images as `..._ci` [low, high], and `fid`
+    where its weights are at hand; beside them `grey`, the same of the grey answer, and `floor`, what the true pictures'
+    two halves have between them in the figures that compare whole sets.
     Raises FileNotFoundError, or NothingToScore, also if both folders are one: every picture would be its own truth.
     """
     if predictions.resolve() == truths.resolve():
         raise NothingToScore(f"{predictions} is given for both: put the coloured pictures into a folder of their own")
-    pairs = match_files(predictions, truths)
-    for lone, what in ((pairs.lone_predictions, "without a truth"), (pairs.lone_truths, "without a prediction")):
+    pairs, *lones = match_files(predictions, truths)
+    for lone, what in zip(lones, ("without a truth", "without a prediction"), strict=True):
         if lone:
             more = f" and {len(lone) - NAMED:,} more" if len(lone) > NAMED else ""
             tell(f"{len(lone):,} {what}: {', '.join(str(path) for path in lone[:NAMED])}{more}")
     lpips, fid = load_both(size, download)
     scorer, used = Scorer(lpips), []
-    with Progress(len(pairs.matched), "scoring pictures") as progress:
-        for start in range(0, len(pairs.matched), BATCH):
+    with Progress(len(pairs), "scoring pictures") as progress:
+        for start in range(0, len(pairs), BATCH):
             batch = []
-            for pair in pairs.matched[start : start + BATCH]:
+            for pair in pairs[start : start + BATCH]:
                 try:
                     batch.append([read_picture(path, size) for path in pair])
                     used.append(pair)
@@ -126,10 +115,6 @@ def read_picture(path: Path, size: int) -> torch.Tensor:
     except (OSError, UnusablePhoto) as error:
         raise UnusablePhoto(f"{path}: {error}") from error
     return torch.from_numpy(np.array(pixels)).permute(2, 0, 1) / 255
-
-
-def _stem(path: str) -> str:
-    return path.rsplit(".", 1)[0]
 
 
 def _batches(paths: tuple[Path, ...], size: int) -> Iterator[torch.Tensor]:

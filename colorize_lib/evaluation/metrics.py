@@ -15,10 +15,9 @@ from .answers import mean_ab
 
 
 def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
-    """Colourfulness M = sigma_rgyb + 0.3 mu_rgyb of each image, on the 0..255 scale.
+    """M = sigma_rgyb + 0.3 mu_rgyb of each image of (N,3,H,W) in [0,1], on the 0..255 scale, from signed rg = R - G and
+    yb = (R + G)/2 - B: (N,), 0 for grey, about 15 for slightly and 80 for highly colourful photographs.
 
-    rgb: (N,3,H,W) in [0,1]. Returns (N,), 0 for grey, about 15 for slightly and 80 for highly colourful photographs.
-    Opponent channels are signed: rg = R - G, yb = (R + G)/2 - B.
     Source: Hasler and Suesstrunk, "Measuring colourfulness in natural images" (2003), section 7, the metric M^(3).
     """
     R, G, B = (rgb.float() * 255).flatten(2).unbind(dim=1)
@@ -42,20 +41,17 @@ def ssim(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
 
 
 def ciede2000(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
-    """The colour difference Delta E_00 of each pixel, (N,H,W): 0 for equal colours, about 1 where eyes begin to see it.
-
-    lab_hat, lab: CIE L*a*b* (N,3,H,W). By scikit-image, on the CPU.
-    """
+    """The colour difference Delta E_00 of each pixel of L*a*b* (N,3,H,W), by scikit-image, on the CPU: (N,H,W), 0 for
+    equal colours, about 1 where eyes begin to see it."""
     difference = deltaE_ciede2000(lab.cpu().numpy(), lab_hat.cpu().numpy(), channel_axis=1)
     return torch.from_numpy(difference).to(lab.device)
 
 
 def closeness(distance: torch.Tensor) -> torch.Tensor:
-    """What a pixel adds to the area under the cumulative ab-error curve, in percent; the mean over pixels is the area.
+    """What a pixel at this ab distance, in Lab units, adds to the area under the cumulative error curve, in percent.
 
-    distance: Euclidean ab distance in Lab units, any shape. The curve gives the share of pixels whose distance is at
-    most t, for t from 0 to 150; the area under it, over 150, is mean(max(0, 1 - distance / 150)), which this computes
-    without a sum over thresholds. 100 is perfect. Source: Zhang et al., arXiv:1603.08511, section 3.1.
+    The curve gives the share of pixels whose distance is at most t, for t from 0 to 150; the area under it, over 150,
+    is mean(max(0, 1 - distance / 150)). 100 is perfect. Source: Zhang et al., arXiv:1603.08511, section 3.1.
     """
     return 100 * (1 - distance / 150).clamp(min=0)
 
@@ -77,11 +73,10 @@ def color_accuracy(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.
 def image_scores(
     L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor, L_hat: torch.Tensor | None = None
 ) -> dict[str, torch.Tensor]:
-    """Scores of each image of a batch, each (N,).
+    """Scores of each image of a batch, L (N,1,H,W), ab_hat and ab (N,2,H,W), normalised: each (N,).
 
-    L (N,1,H,W), ab_hat and ab (N,2,H,W), normalised. `L1`: mean |ab_hat - ab| (times 110 for Lab units); `psnr` (dB)
-    and `ssim` in RGB between both pictures; `colorfulness` of the generated picture.
-    L_hat: the generated lightness, if it is not the true L.
+    `L1`: mean |ab_hat - ab| (times 110 for Lab units); `psnr` (dB) and `ssim` in RGB between both pictures;
+    `colorfulness` of the generated picture. L_hat: the generated lightness, if it is not the true L.
     """
     rgb_hat, rgb = color.lab_to_rgb(L if L_hat is None else L_hat, ab_hat), color.lab_to_rgb(L, ab)
     return {
@@ -128,20 +123,15 @@ def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader)
 def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, float]]:
     """Figures of three answers that need no network, on the validation photographs, keyed as in `validate`.
 
-    `grey` is ab = 0; `mean ab` is the mean ab of the training photographs everywhere; `truth` has a colourfulness
-    alone.
+    `grey`: ab = 0; `mean ab`: that of the training photographs everywhere; `truth`: its colourfulness alone.
     """
 
-    def of_batch(plain: torch.Tensor, L: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+    def of_batch(L: torch.Tensor, ab: torch.Tensor, plain: torch.Tensor) -> dict[str, torch.Tensor]:
         return image_scores(L, plain.to(L.device).expand_as(ab), ab)
 
-    def of_plain(plain: torch.Tensor) -> dict[str, float]:
-        """Of one colour (1,2,1,1) everywhere."""
-        return _means(of_batch(plain, **batch) for batch in val_dl)
-
-    mean = mean_ab(train_dl)
-    truth = _means({"colorfulness": colorfulness(color.lab_to_rgb(**batch))} for batch in val_dl)
-    return {"grey": of_plain(torch.zeros_like(mean)), "mean ab": of_plain(mean), "truth": truth}
+    plain = {"grey": torch.zeros(1, 2, 1, 1), "mean ab": mean_ab(train_dl)}
+    scores = {name: _means(of_batch(**batch, plain=one) for batch in val_dl) for name, one in plain.items()}
+    return scores | {"truth": _means({"colorfulness": colorfulness(color.lab_to_rgb(**batch))} for batch in val_dl)}
 
 
 def _means(batches: Iterable[dict[str, torch.Tensor]]) -> dict[str, float]:
@@ -151,10 +141,7 @@ def _means(batches: Iterable[dict[str, torch.Tensor]]) -> dict[str, float]:
 
 
 def photograph_statistics(dl: LabLoader) -> pd.DataFrame:
-    """One row per photograph, in Lab units: mean L*, a*, b*; then mean |ab| / 110, colourfulness.
-
-    mean |ab| / 110 is the L1 of the grey answer.
-    """
+    """One row per photograph: mean L*, a*, b* in Lab units, mean |ab| / 110 (the L1 of grey), colourfulness."""
     rows = []
     for batch in dl:
         L, ab = batch["L"], batch["ab"]

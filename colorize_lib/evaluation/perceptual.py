@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # 233 MB; torchvision's
 INCEPTION = (  # 91 MB; torch-fidelity's copy of the original weights of FID
@@ -26,13 +28,12 @@ class MetricUnavailable(RuntimeError):
 
 
 def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") -> Callable:
-    """LPIPS with AlexNet: a function of two batches of sRGB (N,3,size,size) in [0,1] that gives distances (N,).
+    """LPIPS with AlexNet: a function of two batches of sRGB (N,3,size,size) in [0,1] that gives distances (N,), 0 for
+    equal pictures.
 
-    0 for equal pictures; lower is nearer. download: fetch the weights (233 MB) if they are not in torch's cache.
-    Raises MetricUnavailable if they cannot be had, or if the pictures are too small for AlexNet.
+    download: fetch the weights (233 MB) if they are not in torch's cache. Raises MetricUnavailable if they cannot be
+    had, or if the pictures are too small for AlexNet.
     """
-    from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
-
     if size < SMALLEST:
         raise MetricUnavailable(f"LPIPS: pictures of {size} px are too small for AlexNet, which needs {SMALLEST}")
     metric = _load("LPIPS", ALEXNET, download, lambda: LearnedPerceptualImagePatchSimilarity("alex", normalize=True))
@@ -48,12 +49,10 @@ def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") ->
 def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable[[Batches, Batches], float]:
     """FID with the original Inception weights: a function of batches of real and of painted pictures.
 
-    0 for equal distributions, lower is better. With fewer than some thousand pictures the figure is far too high: read
-    it beside that of two halves of the real ones. download: fetch the weights (91 MB) if they are not in torch's cache.
-    Raises MetricUnavailable if they cannot be had.
+    With fewer than some thousand pictures the figure is far too high: read it beside that of two halves of the real
+    ones. download: fetch the weights (91 MB) if they are not in torch's cache. Raises MetricUnavailable if they cannot
+    be had.
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
     metric = _load("FID", INCEPTION, download, lambda: FrechetInceptionDistance(normalize=True)).to(device)
 
     def distance(real: Batches, painted: Batches) -> float:

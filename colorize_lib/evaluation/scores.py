@@ -75,8 +75,8 @@ class Scores:
         return self.totals / self.weights.replace(0, np.nan)
 
     def ranked(self, figure: str, n: int) -> dict[str, np.ndarray]:
-        """Positions of the n images with the lowest, the middle and the highest value of a figure that single images
-        have: `lowest`, `median`, `highest`, each (n,) in rising order; fewer if there are fewer images."""
+        """Positions of the n images with the lowest, the middle and the highest value of a figure of `images`:
+        `lowest`, `median`, `highest`, each at most (n,), in rising order."""
         order = self.images[figure].dropna().sort_values(kind="stable").index.to_numpy()
         middle = max(0, (len(order) - n) // 2)
         return {"lowest": order[:n], "median": order[middle : middle + n], "highest": order[-n:]}
@@ -91,10 +91,12 @@ class Scores:
 
 
 class Scorer:
-    """Collects `Scores` for several answers, batch by batch; what depends on the truth alone is worked out once."""
+    """Collects `Scores` for several answers, batch by batch; what depends on the truth alone is worked out once.
+
+    lpips: as `perceptual.load_lpips` gives it; None to leave it out.
+    """
 
     def __init__(self, lpips: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None):
-        """lpips: as `perceptual.load_lpips` gives it; None to leave it out."""
         self.lpips = lpips
         self._parts: dict[str, list[tuple]] = {}
 
@@ -166,10 +168,7 @@ def evaluate(
 
 
 def fid_scores(fid: Callable, answers: dict[str, Paint], dl: LabLoader) -> dict[str, float]:
-    """FID of every answer by name, and of the truth: one half of the photographs against the other.
-
-    fid: as `perceptual.load_fid` gives it. Every network is run once more.
-    """
+    """FID, by `perceptual.load_fid`, of every answer, and of the truth: one half of the photographs to the other."""
     real = [_as_saved(color.lab_to_rgb(batch["L"], batch["ab"])) for batch in dl]
     found = {name: fid(real, (_as_saved(paint(batch["L"])) for batch in dl)) for name, paint in answers.items()}
     pictures = torch.cat(real)

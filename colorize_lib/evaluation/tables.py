@@ -16,10 +16,9 @@ ENDS = (0.025, 0.975)
 
 
 def draw_counts(n_images: int, n: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each of n_images is in each of n draws of as many images with replacement: (n, n_images).
+    """How often each of n_images is in each of n draws of as many with replacement: (n, n_images).
 
-    Two figures taken over the same counts are paired: their difference has the interval of a paired comparison.
-    Raises ValueError for no images.
+    Two figures taken over the same counts are paired. Raises ValueError for no images.
     """
     if n_images < 1:
         raise ValueError("there are no images to draw from")
@@ -72,11 +71,10 @@ def pairwise(scores: dict[str, Scores], figure: str) -> pd.DataFrame:
 
 
 def over_seeds(runs: list[dict[str, Scores]]) -> pd.DataFrame:
-    """Answers trained several times, with other seeds, and judged on the same images.
+    """Answers trained several times, with other seeds, and judged on the same images; runs: the scores of each.
 
-    runs: the scores of each run, by answer. Rows (answer, figure); columns `seeds`, `value` (mean over seeds), `low`,
-    `high` (bootstrap over seeds AND images), `least`, `most` (of single seeds). Answers that only one run has are left
-    out.
+    Rows (answer, figure); columns `seeds`, `value` (mean over seeds), `low`, `high` (bootstrap over seeds AND images),
+    `least`, `most` (of single seeds). Answers that only one run has are left out.
     """
     found = {}
     for name in runs[0]:
@@ -110,8 +108,8 @@ def domain_drop(home: dict[str, Scores], away: dict[str, Scores]) -> pd.DataFram
 def real_floor(scores: Scores, splits: int = 200) -> pd.DataFrame:
     """What the truth itself scores in the figures that compare whole sets: one random half against the other.
 
-    Rows (`TRUTH_HALVES`, figure); columns `value` (mean over splits), `low`, `high` (95 % of them). An answer
-    cannot be told from real photographs by a figure that is no worse than this.
+    Rows (`TRUTH_HALVES`, figure); columns `value` (mean over splits), `low`, `high` (95 % of them). A figure no worse
+    than this cannot tell an answer from real photographs.
     """
     bins, rng = scores.bins_truth, np.random.default_rng(0)
     orders = [rng.permutation(len(bins)) for _ in range(splits)]

@@ -1,13 +1,14 @@
 """LPIPS and FID with stand-ins for their networks, and what is said when there are none."""
 
 import urllib.error
+from functools import partial
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
-import torchmetrics.image.fid
 from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.evaluation import answers, perceptual, scores
@@ -38,9 +39,7 @@ class Means(nn.Module):
 @pytest.fixture
 def small_fid(monkeypatch, hub):
     """FID over `Means`, as if the weights were at hand."""
-    original = torchmetrics.image.fid.FrechetInceptionDistance
-    fid = lambda normalize: original(feature=Means(), normalize=normalize)  # noqa: E731
-    monkeypatch.setattr(torchmetrics.image.fid, "FrechetInceptionDistance", fid)
+    monkeypatch.setattr(perceptual, "FrechetInceptionDistance", partial(FrechetInceptionDistance, Means()))
     hub.mkdir(parents=True)
     (hub / perceptual.INCEPTION.rsplit("/", 1)[-1]).touch()
 
