@@ -143,15 +143,6 @@ def test_counting_an_image_twice_is_having_it_twice(pixels):
     np.testing.assert_allclose(by_count.to_numpy(), expected.to_numpy(), rtol=1e-9)
 
 
-def test_batches_do_not_matter(pixels):
-    generated, truth = (as_rgb(one) for one in pixels)
-    scorer = Scorer()
-    for part in (slice(0, 1), slice(1, 6)):
-        scorer.add(truth[part], {"answer": generated[part]})
-    parts, whole = scorer.scores()["answer"].figures(), judge(generated, truth).figures()
-    np.testing.assert_allclose(parts.to_numpy(), whole.to_numpy(), rtol=1e-6)
-
-
 def test_ranked_images_are_the_extremes(pixels):
     scores = judge(*(as_rgb(one) for one in pixels))
     ranked, values = scores.ranked("l1_ab", 2), scores.images.l1_ab

@@ -37,6 +37,33 @@ def drawn(axis) -> list[list[float]]:
     return [line.get_ydata().tolist() for line in axis.lines if line.get_linestyle() != "--"]
 
 
+def test_a_figure_is_saved_as_png_in_a_folder_made_for_it_and_nothing_else(tmp_path):
+    path = tmp_path / "figures" / "losses.png"
+    for _ in range(2):  # as two processes of one run do
+        curves.save(curves.loss_curves({"run": history(4, 2)}, [["loss_G"]]), path)
+    assert list(path.parent.iterdir()) == [path]
+    with Image.open(path) as saved:
+        assert saved.format == "PNG" and saved.width > 700
+
+
+def test_a_channel_has_its_plane_and_the_colour_alone_has_no_lightness():
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    grey[:, :4] = 30
+    figure = pictures.channel_planes(grey)
+    shown = {axis.get_title(): np.asarray(axis.images[0].get_array()) for axis in figure.axes}
+    assert (shown["R"] == grey[..., 0]).all() and (shown["photograph"] == grey).all()
+    assert np.ptp(shown["L*, lightness"]) > 30 and np.abs(shown["a*, green to red"]).max() < 0.1
+    assert np.ptp(shown["colour alone"]) <= 1
+
+
+def test_colourings_are_rows_below_their_grey_input():
+    L, ab = torch.zeros(2, 1, 8, 8), torch.full((2, 2, 8, 8), 0.3)
+    figure = pictures.coloring_rows(L, {"ours": ab})
+    assert [axis.get_ylabel() for axis in figure.axes[::2]] == ["grey input", "ours"]
+    grey, ours = (np.asarray(figure.axes[k].images[0].get_array()) for k in (0, 2))
+    assert np.ptp(grey, axis=-1).max() <= 1 and np.ptp(ours, axis=-1).min() > 50
+
+
 def test_losses_are_drawn_by_iteration_and_those_of_a_short_run_by_epoch():
     figure = curves.loss_curves({"long": history(4, 2), "short": history(1, 2)}, [["loss_G"]])
     long, short = (drawn(axis) for axis in figure.axes)
