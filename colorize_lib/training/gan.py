@@ -1,5 +1,4 @@
-"""The conditional GAN of pix2pix (arXiv:1611.07004, section 3): G* = argmin_G max_D L_cGAN(G,D) + lambda L1(G), and
-plain regression, both as models that `training` can train."""
+"""The conditional GAN of pix2pix (arXiv:1611.07004, section 3): G* = argmin_G max_D L_cGAN(G,D) + lambda L1(G)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from ..models.init import init_weights
 from ..models.painting import as_ab
 from ..models.patchgan import PatchDiscriminator
 from ..models.unet import Unet
-from ..runs import processes
 from .losses import GANLoss, cosine_distance, repeated_colors
 from .trainable import TrainableModel
 
@@ -62,8 +60,8 @@ class MainModel(TrainableModel):
         self.GANcriterion = GANLoss(config.gan_mode).to(self.accelerator.device)
         self.L1criterion, self.L2criterion = nn.L1Loss(), nn.MSELoss()
         betas = (config.beta1, config.beta2)
-        self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), config.lr_G, betas, fused=True))
-        self.opt_D = self.accelerator.prepare(torch.optim.Adam(self.net_D.parameters(), config.lr_D, betas, fused=True))
+        self.opt_G = self.adam(self.net_G, config.lr_G, betas)
+        self.opt_D = self.adam(self.net_D, config.lr_D, betas)
         if config.ema_decay:
             self.average_generator(config.ema_decay)
         extra = {"loss_G_L2": config.lambda_L2, "loss_G_cosine": config.lambda_cosine}
@@ -98,11 +96,12 @@ class MainModel(TrainableModel):
         real_preds = self.net_D(torch.cat([self.L, self.color], dim=1))
         self.loss_D_real = self.GANcriterion(real_preds, True)
         self.loss_D = (self.loss_D_fake + self.loss_D_real) * 0.5
-        self.backward(self.loss_D, self.net_D)
+        self.accelerator.backward(self.loss_D)
 
     def backward_G(self) -> None:
         """loss_G = D(L, G(L)) against real + lambda_L1 * mean |G(L) - truth| + the other weighted terms."""
-        fake_preds = self.net_D(torch.cat([self.L, self.color_hat], dim=1))
+        # D bare: DistributedDataParallel would wait for the gradients of its weights, and D is frozen here.
+        fake_preds = self.networks["net_D"](torch.cat([self.L, self.color_hat], dim=1))
         self.loss_G_GAN = self.GANcriterion(fake_preds, True)
         self.loss_G_L1 = self.L1criterion(self.color_hat, self.color) * self.config.lambda_L1
         self.loss_G = self.loss_G_GAN + self.loss_G_L1
@@ -113,11 +112,9 @@ class MainModel(TrainableModel):
             self.loss_G_cosine = cosine_distance(self.color_hat, self.color) * self.config.lambda_cosine
             self.loss_G = self.loss_G + self.loss_G_cosine
         if self.config.lambda_diversity:
-            # Of the whole batch: how its pictures differ from each other is no mean over the shares.
-            pair = (processes.whole_batch(ab, self.batch_size) for ab in (as_ab(self.color_hat), self.ab))
-            self.loss_G_diversity = repeated_colors(*pair) * self.config.lambda_diversity
+            self.loss_G_diversity = repeated_colors(as_ab(self.color_hat), self.ab) * self.config.lambda_diversity
             self.loss_G = self.loss_G + self.loss_G_diversity
-        self.backward(self.loss_G, self.net_G)
+        self.accelerator.backward(self.loss_G)
 
     def optimize(self) -> None:
         """One step: forward once, update D, then freeze D and update G."""

@@ -14,17 +14,18 @@ class TrainingInterrupted(KeyboardInterrupt):
 def stop_requests(patient: bool = False) -> Iterator[threading.Event]:
     """While the block runs, a first SIGINT or SIGTERM sets the event; a second one acts as it did before.
 
-    patient: a second one does nothing either. That is for processes under a launcher: Ctrl-C may reach them twice, from
-    the terminal and from the launcher, which ends those that take too long by force.
+    patient: a second one does nothing either, as Ctrl-C may reach a process twice, from the terminal and its launcher.
     """
     event, previous = threading.Event(), {}
 
     def request(number: int, frame) -> None:
         event.set()
-        if patient:
-            return
-        for signal_number, handler in previous.items():
-            signal.signal(signal_number, handler)
+        if not patient:
+            restore()
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
     if threading.current_thread() is threading.main_thread():  # Python sets handlers nowhere else
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -32,5 +33,4 @@ def stop_requests(patient: bool = False) -> Iterator[threading.Event]:
     try:
         yield event
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        restore()

@@ -35,9 +35,9 @@ class GANLoss(nn.Module):
 
 
 def cosine_distance(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over all pixels of 1 - cos(prediction, target), the angle taken between the channel vectors of a pixel.
+    """Mean over all pixels of 1 - cos(prediction, target), the angle between the channel vectors of a pixel: [0,2].
 
-    prediction, target: (N,C,H,W). Returns a scalar in [0,2].
+    prediction, target: (N,C,H,W).
     """
     return 1 - F.cosine_similarity(prediction, target, dim=1).mean()
 
@@ -47,8 +47,8 @@ def repeated_colors(ab_hat: torch.Tensor, ab: torch.Tensor, cells: int = 4) -> t
 
     ab_hat, ab: (N,2,H,W), N > 1. Each picture is reduced to the mean ab of `cells` x `cells` squares, and the spread of
     a batch is the mean absolute difference between its pictures. The term is 1 - spread(ab_hat) / spread(ab), not below
-    0: it is 1 if every picture has the same colours in the same places, and 0 once they vary as the true ones do.
-    This is the colour-diversity term: it knows nothing of which colours are right.
+    0: 1 if every picture has the same colours in the same places, 0 once they vary as the true ones do. It knows
+    nothing of which colours are right.
     """
 
     def spread(colors: torch.Tensor) -> torch.Tensor:

@@ -1,24 +1,22 @@
 """Running averages of losses."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 
 
+@dataclass
 class AverageMeter:
-    """A running average of a number: `update(value, count)`, then `avg`."""
+    """A running average of a number."""
 
-    def __init__(self, total: float = 0.0, count: int = 0):
-        self.sum, self.count = total, count
+    sum: float = 0.0
+    count: int = 0
 
-    def reset(self) -> None:
-        """Start anew."""
-        self.sum, self.count = 0.0, 0
-
-    def update(self, value: float, count: int = 1) -> None:
-        """Add `value` with the weight `count`."""
-        self.sum += value * count
-        self.count += count
+    def update(self, value: float) -> None:
+        """Add `value`."""
+        self.sum += value
+        self.count += 1
 
     @property
     def avg(self) -> float:
@@ -26,17 +24,15 @@ class AverageMeter:
         return self.sum / self.count if self.count else float("nan")
 
 
-def create_loss_meters(
-    names: Iterable[str] = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G"),
-) -> dict[str, AverageMeter]:
+def create_loss_meters(names: Iterable[str]) -> dict[str, AverageMeter]:
     """One meter for each loss, by name."""
     return {name: AverageMeter() for name in names}
 
 
-def update_losses(losses: torch.Tensor, meters: dict[str, AverageMeter], count: int = 1) -> None:
-    """Add one step's losses, (len(meters),) in the order of the meters, each with the weight `count`."""
+def update_losses(losses: torch.Tensor, meters: dict[str, AverageMeter]) -> None:
+    """Add one step's losses, (len(meters),) in the order of the meters."""
     for meter, value in zip(meters.values(), losses.tolist(), strict=True):
-        meter.update(value, count)
+        meter.update(value)
 
 
 def log_results(meters: dict[str, AverageMeter]) -> str:

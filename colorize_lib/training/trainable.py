@@ -7,16 +7,14 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from ..models.shared_norm import share_batch_norm
-from ..runs import processes
-
 
 class TrainableModel(nn.Module):
-    """What `training` needs of a model: networks, optimisers, one step, and the losses of that step.
+    """What the loop needs of a model: networks, optimisers, one step, and the losses of that step.
 
     A step is `setup_input(batch)`, then `step()`; then `losses()` has the step's losses in the order of `loss_names`.
-    In a run of several processes the batch is this process's share of one, and all processes take the same step; see
-    `processes`.
+    In a run of several processes each takes the step on its share of the batch, and DistributedDataParallel averages
+    the gradients: with equal shares they are those of one process on the whole batch, but for rounding, for a term that
+    is no mean over pictures (`losses.repeated_colors`) and, on CPUs, for BatchNorm; see `prepare`.
     """
 
     network_names: tuple[str, ...]
@@ -29,15 +27,22 @@ class TrainableModel(nn.Module):
         self.net_G_ema: AveragedModel | None = None
 
     def prepare(self, net: nn.Module) -> nn.Module:
-        """The network on the device, in the accelerator's precision, with BatchNorm over all processes."""
-        net = share_batch_norm(net, self.accelerator.device)
-        # "Evaluation" leaves out DistributedDataParallel and nothing else; `backward` does its work.
-        return self.accelerator.prepare_model(net, evaluation_mode=True)
+        """The network on the device, in the accelerator's precision, and shared by the processes if there are several.
 
-    def backward(self, loss: torch.Tensor, net: nn.Module) -> None:
-        """Leave in `net` the gradients of the loss of the whole batch; `loss` is that of this process's share."""
-        self.accelerator.backward(loss * self.share)
-        processes.sum_gradients(net)
+        BatchNorm then is torch's SyncBatchNorm on GPUs; on CPUs, which it does not run on, each process normalises by
+        its own share of the batch, and the first one's statistics are kept.
+        """
+        several = self.accelerator.num_processes > 1
+        if several and self.accelerator.device.type == "cuda":
+            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        net = self.accelerator.prepare_model(net)
+        if several:  # buffers are sent once, now, and not at every pass: D makes two before it goes back through both
+            net.broadcast_buffers = False
+        return net
+
+    def adam(self, net: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Optimizer:
+        """Adam for the weights of a prepared network."""
+        return self.accelerator.prepare_optimizer(torch.optim.Adam(net.parameters(), lr, betas, fused=True))
 
     def average_generator(self, decay: float) -> None:
         """Keep an exponential moving average of net_G's weights and buffers.
@@ -68,15 +73,9 @@ class TrainableModel(nn.Module):
         """The generator to judge and to save: net_G, or its moving average if there is one."""
         return self.networks["net_G"] if self.net_G_ema is None else self.net_G_ema.module
 
-    def step(self) -> None:
-        """One training step, and the moving average after it."""
-        self.optimize()
-        if self.net_G_ema is not None:
-            self.net_G_ema.update_parameters(self.networks["net_G"])
-
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The bare networks by name."""
+        """The networks by name, without DistributedDataParallel."""
         return {name: self.accelerator.unwrap_model(getattr(self, name)) for name in self.network_names}
 
     @property
@@ -84,20 +83,24 @@ class TrainableModel(nn.Module):
         """The optimisers by name."""
         return {name: getattr(self, name) for name in self.optimizer_names}
 
-    def losses(self) -> torch.Tensor:
-        """The losses of the last step, of the whole batch, detached: (len(loss_names),)."""
-        return processes.total(torch.stack([getattr(self, name).detach() for name in self.loss_names]) * self.share)
-
     def setup_input(self, batch: dict[str, torch.Tensor]) -> None:
         """Take L (N,1,H,W) and ab (N,2,H,W) as the next step's input."""
         self.L = batch["L"].to(self.accelerator.device)
         self.ab = batch["ab"].to(self.accelerator.device)
-        self.batch_size = processes.sum_of(len(self.L))
-        self.share = len(self.L) / self.batch_size
+
+    def step(self) -> None:
+        """One training step, and the moving average after it."""
+        self.optimize()
+        if self.net_G_ema is not None:
+            self.net_G_ema.update_parameters(self.networks["net_G"])
 
     def optimize(self) -> None:
         """One step of the optimisers."""
         raise NotImplementedError
+
+    def losses(self) -> torch.Tensor:
+        """The losses of the last step, their mean over the processes, detached: (len(loss_names),)."""
+        return self.accelerator.reduce(torch.stack([getattr(self, name).detach() for name in self.loss_names]), "mean")
 
 
 class RegressionModel(TrainableModel):
@@ -125,9 +128,9 @@ class RegressionModel(TrainableModel):
         if loss not in criteria:
             raise ValueError(f"loss {loss!r} is unknown; choose one of {', '.join(criteria)}")
         self.loss_names = (f"loss_{loss}",)
-        self.net_G = self.prepare(net_G)
         self.criterion = criteria[loss]()
-        self.opt_G = self.accelerator.prepare(torch.optim.Adam(self.net_G.parameters(), lr, fused=True))
+        self.net_G = self.prepare(net_G)
+        self.opt_G = self.adam(self.net_G, lr)
         if ema_decay:
             self.average_generator(ema_decay)
 
@@ -135,6 +138,6 @@ class RegressionModel(TrainableModel):
         """One step of Adam on the loss."""
         self.opt_G.zero_grad()
         loss = self.criterion(self.net_G(self.L), self.ab)
-        self.backward(loss, self.net_G)
+        self.accelerator.backward(loss)
         self.opt_G.step()
         setattr(self, self.loss_names[0], loss)

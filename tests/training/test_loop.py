@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_training
 import torch
 from PIL import Image
 from tiny_training import BATCHES, loaders, tiny_model, tiny_run, train
@@ -66,9 +67,11 @@ def test_two_epochs_and_a_resume_equal_four_epochs_to_the_bit(tmp_path, straight
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_weights(tmp_path, straight, how):
-    script = Path(__file__).parent / "tiny_training.py"
     process = subprocess.Popen(
-        [sys.executable, script, tmp_path, "4", "0.3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, tiny_training.__file__, tmp_path, "4", "0.3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     seen = 0
     for line in process.stdout:
