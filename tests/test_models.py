@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import json
+import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +16,11 @@ from torch import nn
 from torchvision.models import resnet18
 
 from colorize_lib.models import GeneratorConfig, build_generator, encoders, fitting_config
-from colorize_lib.models.encoders import WeightsUnavailable, choose_encoder_weights, load_encoder
+from colorize_lib.models.encoders import WeightsUnavailable, choose_weights, load_resnet18
 from colorize_lib.models.gain import with_gain
 from colorize_lib.models.init import init_weights
+from colorize_lib.models.light import build_resnet_fast
 from colorize_lib.models.patchgan import PatchDiscriminator
-from colorize_lib.models.resnet_fast import ResnetFast, build_resnet_fast
 from colorize_lib.models.resnet_unet import build_res_unet
 from colorize_lib.models.unet import Unet
 from colorize_lib.training.gan import MainModel
@@ -183,9 +184,9 @@ def test_res_unet_comes_in_train_mode_and_keeps_the_size():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda path: None, "does not exist"),
-        (lambda path: path.write_bytes(b"<html>"), "is not a ResNet18 state_dict"),
-        (lambda path: torch.save({"weight": torch.zeros(1)}, path), "is not a ResNet18 state_dict"),
+        (lambda path: None, "do not exist"),
+        (lambda path: path.write_bytes(b"<html>"), "is not a resnet18 state_dict"),
+        (lambda path: torch.save({"weight": torch.zeros(1)}, path), "is not a resnet18 state_dict"),
     ],
 )
 def test_a_bad_weights_file_is_named(tmp_path, make, message):
@@ -213,7 +214,7 @@ def weights_server(encoder_state, tmp_path, monkeypatch):
         return torch.hub.load_state_dict_from_url(url, progress=progress, check_hash=check_hash)
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(encoders, "IMAGENET_WEIGHTS", SimpleNamespace(url=url, get_state_dict=get_state_dict))
+    monkeypatch.setattr(encoders, "IMAGENET_RESNET", SimpleNamespace(url=url, get_state_dict=get_state_dict))
     yield served
     server.shutdown()
     server.server_close()
@@ -240,23 +241,17 @@ def test_a_missing_network_gives_the_file_the_address_and_the_ways_out(weights_s
     (weights_server / name).unlink()
     with pytest.raises(WeightsUnavailable) as error:
         build_res_unet(size=32, weights="imagenet")
-    for part in (name, "http://127.0.0.1", "give its path", "encoder_weights=none"):
+    for part in (name, "http://127.0.0.1", "give its path", "encoder_weights=distilled"):
         assert part in str(error.value)
 
 
-def test_choosing_encoder_weights_says_what_is_chosen(weights_server, capsys):
-    assert choose_encoder_weights("if-available") == "imagenet"
-    assert choose_encoder_weights("none") is None
-    assert choose_encoder_weights("a/file.pth") == "a/file.pth"
-    said = capsys.readouterr().out
-    assert [word in said for word in ("from imagenet", "from random", "from a/file.pth")] == [True] * 3
-
-
-def test_if_available_says_why_it_falls_back(weights_server, capsys):
+def test_weights_that_are_to_be_had_if_available_are_settled(weights_server):
+    assert choose_weights("resnet18", "if-available") == "imagenet"
+    assert choose_weights("resnet18", "none") == "random"
+    assert choose_weights("resnet18", "a/file.pth") == "a/file.pth"
+    shutil.rmtree(Path(torch.hub.get_dir()))
     next(weights_server.iterdir()).unlink()
-    assert choose_encoder_weights("if-available") is None
-    said = capsys.readouterr().out
-    assert "No ImageNet weights" in said and "404" in said and "from random weights" in said
+    assert choose_weights("resnet18", "if-available") == "random"
 
 
 # --- the light ResNet18 generator ------------------------------------------------------------------------------------
@@ -275,22 +270,12 @@ def test_its_encoder_has_the_weights_and_sees_grey_as_three_channels_would(encod
     torch.save(state, tmp_path / "resnet18.pth")
     net = build_resnet_fast(tmp_path / "resnet18.pth")
     for name in ("layer2", "layer3", "layer4"):
-        for key, tensor in getattr(net, name).state_dict().items():
+        for key, tensor in getattr(net.encoder, name).state_dict().items():
             assert torch.equal(tensor, state[f"{name}.{key}"]), f"{name}.{key}"
-    net, whole = net.double().eval(), load_encoder(tmp_path / "resnet18.pth").double().eval()
+    net, whole = net.double().eval(), load_resnet18(tmp_path / "resnet18.pth").double().eval()
     L = torch.randn(1, 1, 64, 64).double()
     expected = whole.layer1(whole.maxpool(whole.relu(whole.bn1(whole.conv1(L.expand(1, 3, 64, 64))))))
-    assert (net.layer1(net.stem(L)) - expected).norm() < 1e-5 * expected.norm()
-
-
-@pytest.mark.parametrize("stop", [2, 4, 8])
-def test_its_decoder_stops_where_it_is_told_and_uses_every_part(stop):
-    net = ResnetFast(encoders.sum_first_convolution(load_encoder(None)), stop=stop)
-    sizes = []
-    net.head.register_forward_hook(lambda _, inputs, __: sizes.append(inputs[0].shape[-1]))
-    net(torch.randn(2, 1, 64, 64)).square().mean().backward()
-    assert sizes == [64 // stop]
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+    assert (net.encoder(L)[1] - expected).norm() < 1e-5 * expected.norm()
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """The networks. `build_generator` builds any of the generators from its configuration."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import nn
 
 from .cifar import CifarConfig, CifarDiscriminator, CifarGenerator
 from .init import init_weights
+from .light import LightConfig, build_light, build_resnet_fast
 from .unet import Unet
 
+AnyConfig: TypeAlias = "GeneratorConfig | LightConfig | CifarConfig"
 ARCHITECTURES = ("unet", "resnet18_dynamic_unet", "resnet18_fast")
 
 
@@ -28,31 +31,34 @@ class GeneratorConfig:
             raise ValueError(f"size {self.size} does not halve {self.n_down} times: use n_down <= log2(size)")
 
 
-def fitting_config(architecture: str, size: int) -> GeneratorConfig:
+def fitting_config(architecture: str, size: int) -> GeneratorConfig | LightConfig:
     """The configuration of an architecture for pictures of this size; a U-Net has as many levels as halve it (<= 8)."""
+    if architecture == "light":
+        return LightConfig(size=size)
     if architecture != "unet":
         return GeneratorConfig(architecture, size)
     halvings = (size & -size).bit_length() - 1
     return GeneratorConfig(architecture, size, min(halvings, 8))
 
 
-def generator_config(values: dict) -> GeneratorConfig | CifarConfig:
+def generator_config(values: dict) -> AnyConfig:
     """The configuration that saved weights carry, as a dataclass. Raises TypeError or ValueError for one unknown."""
-    return CifarConfig(**values) if values.get("architecture") == "cifar" else GeneratorConfig(**values)
+    kind = {"cifar": CifarConfig, "light": LightConfig}.get(values.get("architecture"), GeneratorConfig)
+    return kind(**values)
 
 
-def build_generator(config: GeneratorConfig | CifarConfig, encoder_weights: str | None = None) -> nn.Module:
+def build_generator(config: AnyConfig, encoder_weights: str | None = None) -> nn.Module:
     """Build a generator, L (N,1,size,size) to ab (N,2,size,size) or RGB (N,3,size,size), with fresh weights.
 
-    encoder_weights: of the ResNet18 encoder, as in `encoder.load_encoder`; the others have none.
+    encoder_weights: of the encoder, as in `encoders.classifier_state`; None or "random" for fresh ones.
     """
     if isinstance(config, CifarConfig):
         return init_weights(CifarGenerator(config))
+    if isinstance(config, LightConfig):
+        return build_light(config, encoder_weights)
     if config.architecture == "unet":
         return init_weights(Unet(1, 2, config.n_down, config.num_filters), config.init)
     if config.architecture == "resnet18_fast":
-        from .resnet_fast import build_resnet_fast  # torchvision.models takes seconds to import
-
         return build_resnet_fast(encoder_weights)
     from .resnet_unet import build_res_unet  # fastai takes seconds to import and only this network needs it
 

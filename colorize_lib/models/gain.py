@@ -4,6 +4,7 @@ import copy
 
 from torch import nn
 
+from .distribution import ColourDistribution
 from .unet import Unet
 
 
@@ -18,6 +19,8 @@ def with_gain(net_G: nn.Module, gain: float) -> nn.Module:
     painter = copy.deepcopy(net_G)
     if gain == 1:
         return painter
+    if isinstance(getattr(net_G, "head", None), ColourDistribution):
+        raise ValueError("a colour distribution is not multiplied but read at another vividness: leave its gain at 1")
     if isinstance(net_G, Unet):
         raise ValueError("the U-Net's colour ends in a tanh and cannot be multiplied: leave its colour gain at 1")
     last = [module for module in painter.modules() if isinstance(module, nn.Conv2d)][-1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from .encoders import load_encoder
+from .encoders import load_resnet18
 
 with warnings.catch_warnings():  # fastai calls torch.jit.script at import, which torch has deprecated
     warnings.simplefilter("ignore", FutureWarning)
@@ -23,12 +23,12 @@ def build_res_unet(
 ) -> nn.Module:
     """Build the ResNet18 generator: L (N,n_input,size,size) in [-1,1] to ab (N,n_output,size,size), unbounded.
 
-    weights: of the encoder, as in `load_encoder`. The first convolution is adapted to `n_input` channels by summing its
-    weights over RGB. The network comes back in train mode: a fresh DynamicUnet leaves most of its BatchNorm in eval
-    mode.
+    weights: of the encoder, as in `encoders.classifier_state`. The first convolution is adapted to `n_input` channels
+    by summing its weights over RGB. The network comes back in train mode: a fresh DynamicUnet leaves most of its
+    BatchNorm in eval mode.
     Raises WeightsUnavailable if the weights cannot be downloaded or read.
     """
-    encoder = load_encoder(weights)
+    encoder = load_resnet18(weights)
     # `pretrained` only tells create_body to keep the first convolution's weights when it changes the channel count.
-    body = create_body(encoder, pretrained=weights is not None, n_in=n_input, cut=-2)
+    body = create_body(encoder, pretrained=weights not in (None, "random"), n_in=n_input, cut=-2)
     return DynamicUnet(body, n_output, (size, size)).train()

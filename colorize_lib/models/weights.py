@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import distributed, nn
 
 from ..files import ROOT, atomic_path, sha256
 from ..files import SHIPPED_WEIGHTS as SHIPPED
-from ..runs import processes
 from . import GeneratorConfig, build_generator, generator_config
 from .cifar import CifarConfig
+from .light import LightUnet, current_name
 
 WRAPPERS = (
     "state_dict",
@@ -150,6 +150,8 @@ def _from_state(state: dict[str, torch.Tensor], path: Path) -> tuple[nn.Module, 
 def _filled(net_G: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
     """The network with these weights, or an error that names the first keys that do not fit."""
     wanted = net_G.state_dict()
+    if isinstance(net_G, LightUnet):
+        state = {current_name(name): tensor for name, tensor in state.items()}
     wrong = [f"{name} is missing" for name in wanted if name not in state]
     wrong += [f"{name} is unknown" for name in state if name not in wanted]
     wrong += [
@@ -184,7 +186,7 @@ def save_weights(net: nn.Module, path: Path, config: dict) -> None:
 
     In a run of several processes the first one writes.
     """
-    if not processes.is_main():
+    if distributed.is_initialized() and distributed.get_rank():
         return
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     with atomic_path(path) as partial:
