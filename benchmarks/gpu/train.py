@@ -1,0 +1,145 @@
+"""Training on one GPU from packed photographs, resumable between calls; see README.md beside this.
+
+python benchmarks/gpu/train.py colour --folder DATA --out OUT --epochs 60
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from colorize_lib.data.augment import Augment, CropLoader
+from colorize_lib.data.cache import cached_photographs
+from colorize_lib.data.judging import val_positions
+from colorize_lib.data.loader import ImagesOnDevice, LabLoader
+from colorize_lib.data.manifest import PhotoConfig, find_photographs
+from colorize_lib.data.shipped import showcase
+from colorize_lib.evaluation.metrics import validate
+from colorize_lib.models import GeneratorConfig, LightConfig, build_generator
+from colorize_lib.models.encoders import build_classifier, classifier_state
+from colorize_lib.models.weights import save_weights
+from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.runs.run import Run, start_run
+from colorize_lib.training.distil import DistilConfig, DistilModel, agreement
+from colorize_lib.training.distribution import DistributionConfig, DistributionModel, set_prior
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.loop import LoopConfig, train_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["unet", "encoder", "colour"])
+    parser.add_argument("--folder", required=True, help="with train/ and val/")
+    parser.add_argument("--manifest", default="", help="CSV of the photographs to take, in place of all")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--name", help="of the run's folder; by default, what is trained")
+    parser.add_argument("--size", type=int, default=256, help="unet: pixels; colour, encoder: of the cache")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--n-val", type=int, default=200, help="validation photographs to look at after each epoch")
+    parser.add_argument("--log-every", type=int, default=50)
+    parser.add_argument("--precision", default="auto", help="auto | no | bf16")
+    parser.add_argument("--encoder", default="efficientnet_lite0")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where caches go")
+    options = parser.parse_args()
+    seed_everything(0)
+    accelerator = make_accelerator("auto", options.precision)
+    config = PhotoConfig(source="folder", folder=options.folder, n_images=0, manifest=options.manifest)
+    photos = find_photographs(config, options.data)
+    pixels = cached_photographs(photos, options.size, options.data)
+    split = photos.usable.split.to_numpy()
+    train = ImagesOnDevice(pixels[split == "train"], accelerator.device)
+    tune = np.flatnonzero(split == "val")[val_positions(photos, "tune")][: options.n_val]
+    val = ImagesOnDevice(pixels[tune], accelerator.device)
+    val_dl = LabLoader(val, 100, train=False, device=accelerator.device)
+    run = start_run("gpu", options.name or options.what, options.out, photographs=photos.digest(), **vars_of(options))
+    print(f"{len(train):,} train, {len(val)} val; {accelerator.device}, {accelerator.mixed_precision}", flush=True)
+    started = time.monotonic()
+    {"unet": train_unet, "encoder": train_encoder, "colour": train_colour}[options.what](
+        options, run, accelerator, train, val_dl
+    )
+    print(f"{time.monotonic() - started:.0f} s", flush=True)
+
+
+def vars_of(options: argparse.Namespace) -> dict:
+    """What the result depends on, for the run's record."""
+    return {name: getattr(options, name) for name in ("what", "size", "batch", "lr", "precision", "encoder")}
+
+
+def train_unet(options, run: Run, accelerator, train, val_dl) -> None:
+    """S1 and S2: the U-Net and the PatchGAN from scratch (S3's at another size)."""
+    halvings = (options.size & -options.size).bit_length() - 1
+    config = GeneratorConfig("unet", options.size, min(halvings, 8))
+    model = MainModel(build_generator(config), GanConfig(), accelerator)
+    train_dl = LabLoader(train, options.batch, train=True, device=accelerator.device)
+    shown = showcase("folder", 0, options.size)["L"].to(accelerator.device)
+    loop = LoopConfig(log_every=options.log_every, show_at=(1, 5, 10, 50, 100, 200, 249, 400), show_every=10**9)
+    train_model(model, train_dl, val_dl, options.epochs, run, validate, loop, shown)
+    save_half(model.generator, run.path / "net_G.safetensors", config)
+
+
+def train_encoder(options, run: Run, accelerator, train, val_dl) -> None:
+    """A ResNet18 that learns EfficientNet-Lite2's answers."""
+    teacher = build_classifier("efficientnet_lite2")
+    teacher.load_state_dict(classifier_state("efficientnet_lite2", "imagenet"))
+    student = build_classifier("resnet18")
+    steps = options.epochs * (len(train) // options.batch)
+    model = DistilModel(student, teacher, DistilConfig(steps, options.lr or 2e-3), accelerator)
+    augment = Augment(options.size, area=(0.25, 1.0))
+    train_dl = CropLoader(train, options.batch, device=accelerator.device, augment=augment)
+
+    def score(net, dl) -> dict[str, float]:
+        with accelerator.autocast():
+            shares = {
+                f"val_agreement_{kind}": agreement(net, model.teacher, dl, grey=kind == "grey")
+                for kind in ("grey", "colour")
+            }
+        return {"val_L1": 1 - shares["val_agreement_grey"], **shares}
+
+    train_model(model, train_dl, val_dl, options.epochs, run, score)
+    save_half(model.generator, run.path / "resnet18-distilled.safetensors")
+
+
+def train_colour(options, run: Run, accelerator, train, val_dl) -> None:
+    """The light generator with a colour distribution: 128 px, fine levels frozen; then 192 px."""
+    first = round(options.epochs * 2 / 3)
+    stages = [("128px", 128, first, 3), ("192px", 192, options.epochs - first, 1)]
+    config = LightConfig(size=192, encoder=options.encoder)
+    net_G = build_generator(config, "imagenet")
+    steps = options.epochs * (len(train) // options.batch)
+    set_prior(net_G, LabLoader(train, options.batch, train=True, device=accelerator.device))
+    model = DistributionModel(net_G, DistributionConfig(steps, options.lr or 1e-3), accelerator)
+    shown = showcase("folder", 0, 192)["L"].to(accelerator.device)
+
+    def score(net, dl) -> dict[str, float]:
+        with torch.no_grad(), accelerator.autocast():
+            net.eval()
+            losses = [net.head.loss(net(batch["L"], logits=True), batch["ab"]).item() for batch in dl]
+        return validate(net, dl) | {"val_bins": sum(losses) / len(losses)}
+
+    for name, size, epochs, frozen in stages:
+        model.frozen_levels = frozen
+        loader = CropLoader(train, options.batch, device=accelerator.device, augment=Augment(size))
+        train_model(model, loader, val_dl, epochs, run.part(name), score, None, shown)
+    save_half(model.generator, run.path / "net_G.safetensors", config)
+    scores = score(model.generator, val_dl)
+    (run.path / "metrics.json").write_text(json.dumps(scores, indent=1))
+
+
+def save_half(net, path: Path, config=None) -> None:
+    """Weights in 16 bits: half the bytes to carry, and no difference that a picture shows."""
+    import copy
+    import dataclasses
+
+    save_weights(copy.deepcopy(net).half(), path, {"generator": dataclasses.asdict(config)} if config else {})
+
+
+if __name__ == "__main__":
+    main()
