@@ -22,8 +22,8 @@ class DistributionConfig:
 
     steps: int  # of the whole schedule
     lr: float = 1e-3  # highest learning rate of decoder and head
-    encoder_lr: float = 0.25  # the encoder's, as a share of it
-    weight_decay: float = 0.01  # not of biases and norms
+    encoder_lr: float = 0.15  # the encoder's, as a share of it
+    weight_decay: float = 0.05  # not of biases and norms
     warmup: float = 0.05  # share of the steps with a rising rate
     lowest: float = 0.01  # the last rate, as a share of the highest
     ema_decay: float = 0.998  # of the moving average of the weights, which is judged and saved
