@@ -10,8 +10,6 @@ from functools import cache
 
 import torch
 
-from . import color
-
 L_CENTER, L_SCALE, AB_SCALE = 50.0, 50.0, 110.0
 
 # Linear sRGB -> XYZ for D65, its inverse, and the D65 / 2 degree white, as in skimage.color.
@@ -89,6 +87,15 @@ def denormalize(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     return torch.cat((L.float() * L_SCALE + L_CENTER, ab.float() * AB_SCALE), dim=1)
 
 
+def to_lab(rgb: torch.Tensor, flip: Iterable[bool] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 (N,H,W,3) to L (N,1,H,W) and ab (N,2,H,W), on the same device; mirrored where `flip` (N) is true."""
+    if flip is not None and len(rgb):
+        rgb = torch.stack(
+            [picture.flip(1) if mirrored else picture for picture, mirrored in zip(rgb, flip, strict=True)]
+        )
+    return normalize(rgb_to_lab(rgb.permute(0, 3, 1, 2)))
+
+
 def lab_to_rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     """Turn normalised L (N,1,H,W) and ab (N,2,H,W) into sRGB (N,3,H,W), clipped to [0,1].
 
@@ -129,12 +136,3 @@ def _linear_table(device: torch.device) -> torch.Tensor:
 def _dot(row: tuple[float, float, float] | list[float], channels: torch.Tensor) -> torch.Tensor:
     """Weighted sum of the three channels of (N,3,H,W): one row of a colour matrix, (N,H,W)."""
     return row[0] * channels[:, 0] + row[1] * channels[:, 1] + row[2] * channels[:, 2]
-
-
-def to_lab(rgb: torch.Tensor, flip: Iterable[bool] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 (N,H,W,3) to L (N,1,H,W) and ab (N,2,H,W), on the same device; mirrored where `flip` (N) is true."""
-    if flip is not None and len(rgb):
-        rgb = torch.stack(
-            [picture.flip(1) if mirrored else picture for picture, mirrored in zip(rgb, flip, strict=True)]
-        )
-    return color.normalize(color.rgb_to_lab(rgb.permute(0, 3, 1, 2)))

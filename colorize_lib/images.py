@@ -1,4 +1,7 @@
-"""One image file to one upright 8-bit sRGB picture."""
+"""One image file to one upright 8-bit sRGB picture, and back.
+
+Pillow decodes; what it leaves to its caller is here: colour profiles, rotation, 16 bits, transparency, and reasons.
+"""
 
 import hashlib
 import io
@@ -15,6 +18,15 @@ from .files import atomic_path
 for _category in (UserWarning, Image.DecompressionBombWarning):
     warnings.filterwarnings("ignore", category=_category, module=r"PIL\.")
 
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+# TIFF stays uncompressed: with compression, Pillow (12.3) fails on the EXIF data of cameras.
+SAVING = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95, "method": 4}}
+# EXIF tags that hold of the coloured picture too; others are of how the pixels were stored, or of the orientation.
+KEPT_TAGS = {
+    *(ExifTags.Base[name] for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist")),
+    *(ExifTags.Base[name] for name in ("HostComputer", "Rating", "Copyright", "ExifOffset", "GPSInfo")),
+    *(ExifTags.Base[f"XP{name}"] for name in ("Title", "Comment", "Author", "Keywords", "Subject")),
+}
 SRGB = ImageCms.createProfile("sRGB")
 # A pixel counts as grey when its largest and smallest channel differ by at most this many of 255 levels: room for
 # the noise that JPEG leaves in the chroma of a grey picture.
@@ -36,6 +48,38 @@ class UnusablePhoto(ValueError):
     """A file that is no usable colour photograph; the message is the reason."""
 
 
+def as_picture(image: str | Path | Image.Image | np.ndarray) -> Image.Image:
+    """A file, a PIL image or an array as an upright 8-bit RGB picture.
+
+    An array is (H,W), (H,W,1), (H,W,3) or (H,W,4) of uint8, uint16, or floats in [0,1].
+    Raises UnusablePhoto for a file that is no picture, and ValueError for an array of another form.
+    """
+    if isinstance(image, str | Path):
+        return read_photograph(image)
+    if isinstance(image, Image.Image):
+        return _upright_rgb(image)
+    array = np.asarray(image)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
+        raise ValueError(f"an array of shape {array.shape} is no picture: use (H,W), (H,W,1), (H,W,3) or (H,W,4)")
+    if array.dtype == np.uint16:
+        array = (array / 257 + 0.5).astype(np.uint8)
+    elif np.issubdtype(array.dtype, np.floating):
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise ValueError("an array of floats must lie in [0,1]")
+        array = (array * 255 + 0.5).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ValueError(f"an array of {array.dtype} is no picture: use uint8, uint16, or floats in [0,1]")
+    return to_rgb(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+
+
+def read_photograph(path: str | Path) -> Image.Image:
+    """Read an image file as an upright 8-bit RGB picture. Raises UnusablePhoto with the reason."""
+    try:
+        return read_rgb(Path(path).read_bytes())[0]
+    except OSError as error:
+        raise UnusablePhoto(f"unreadable: {error.strerror}") from error
+
+
 def read_rgb(content: bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode the bytes of an image file to an upright RGB picture (8 bit, sRGB) and its full (width, height).
 
@@ -51,10 +95,8 @@ def read_rgb(content: bytes, at_least: int | None = None) -> tuple[Image.Image, 
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
             image.load()
-            orientation = _orientation(image)
-            if orientation in UPRIGHT:
-                image = image.transpose(UPRIGHT[orientation])
-            return to_rgb(image), size[::-1] if orientation >= 5 else size
+            sideways = _orientation(image) >= 5
+            picture = _upright_rgb(image)
     except UnusablePhoto:
         raise
     except UnidentifiedImageError as error:
@@ -64,6 +106,8 @@ def read_rgb(content: bytes, at_least: int | None = None) -> tuple[Image.Image, 
         raise UnusablePhoto(f"too large: {error}") from error
     except Exception as error:  # Pillow's decoders raise many kinds: OSError, SyntaxError, struct.error, ...
         raise UnusablePhoto(f"not decodable: {type(error).__name__}: {error}") from error
+    picture.info = {}  # its profile and its orientation hold no longer
+    return picture, size[::-1] if sideways else size
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -76,25 +120,38 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
-        image = image.convert("RGB")
-    elif image.mode == "P":
+    if alpha is not None or image.mode == "P":
         image = image.convert("RGB")
     if profile and image.mode in ("RGB", "CMYK"):
         image = _to_srgb(image, profile)
     if image.mode != "RGB":  # else a copy, which of a large photograph is a lot
         image = image.convert("RGB")
-    if alpha is not None:
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=alpha)
-        image = white
-    return image
+    if alpha is None:
+        return image
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=alpha)
+    return white
+
+
+def save_picture(picture: Image.Image, path: str | Path, source: str | Path | None = None) -> None:
+    """Write a picture in the format of the path's extension (.jpg, .png, .webp, .tif); whole, or not at all.
+
+    source: the file that it was made from, whose EXIF data and resolution are kept where the format allows, but for the
+    orientation, which is upright now. If the source names a colour profile, the result names its own, sRGB.
+    Raises ValueError for another extension, and OSError if the disk does not take it.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path.name}: pictures are saved as {', '.join(FORMATS)}")
+    kind = FORMATS[path.suffix.lower()]
+    with atomic_path(path) as partial:
+        picture.save(partial, format=kind, **SAVING.get(kind, {}), **(_kept(Path(source)) if source else {}))
 
 
 def is_greyscale(image: Image.Image) -> bool:
     """True if at least 99 % of the pixels of an RGB picture (looked at in at most 128x128) are grey."""
     small = np.asarray(image.resize((min(image.width, 128), min(image.height, 128)), Image.Resampling.BOX))
-    spread = np.ptp(small.astype(np.int16), axis=2)
-    return bool((spread <= GREY_SPREAD).mean() >= GREY_SHARE)
+    return bool((np.ptp(small.astype(np.int16), axis=2) <= GREY_SPREAD).mean() >= GREY_SHARE)
 
 
 def resize(image: Image.Image, size: int) -> np.ndarray:
@@ -121,10 +178,10 @@ def read_square(path: Path, sha256: str, size: int) -> np.ndarray:
 
 def _refuse(image: Image.Image) -> None:
     """Raise UnusablePhoto for an opened, not yet decoded image that is too large, or that Pillow decodes wrongly."""
-    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        most = Image.MAX_IMAGE_PIXELS / 1e6
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and image.width * image.height > most:
         raise UnusablePhoto(
-            f"too large: {image.width}x{image.height}; more than {most:.0f} million pixels are refused, "
+            f"too large: {image.width}x{image.height}; more than {most / 1e6:.0f} million pixels are refused, "
             "for a small file may unpack to more than the memory holds"
         )
     if image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
@@ -133,8 +190,13 @@ def _refuse(image: Image.Image) -> None:
             raise UnusablePhoto("not decodable: a TIFF of uncompressed 16-bit colour planes")
 
 
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    orientation = _orientation(image)
+    return to_rgb(image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image)
+
+
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a decoded image, 1 to 8; 1 if there is none or the EXIF data are broken."""
+    """The EXIF orientation of an image, 1 to 8; 1 if there is none or the EXIF data are broken."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # as with pictures: whatever the parser stumbles over
@@ -151,46 +213,10 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         return image
 
 
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-SAVING = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"quality": 95, "method": 4},
-}  # TIFF stays uncompressed: with compression, Pillow (12.3) fails on the EXIF data of cameras
-# EXIF tags that hold of the coloured picture too; others are of how the pixels were stored, or of the orientation.
-KEPT_TAGS = {
-    *(ExifTags.Base[name] for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist")),
-    *(ExifTags.Base[name] for name in ("HostComputer", "Rating", "Copyright", "ExifOffset", "GPSInfo")),
-    *(ExifTags.Base[f"XP{name}"] for name in ("Title", "Comment", "Author", "Keywords", "Subject")),
-}
-
-
-def read_photograph(path: str | Path) -> Image.Image:
-    """Read an image file as an upright 8-bit RGB picture. Raises UnusablePhoto with the reason."""
-    try:
-        return read_rgb(Path(path).read_bytes())[0]
-    except OSError as error:
-        raise UnusablePhoto(f"unreadable: {error.strerror}") from error
-
-
-def save_picture(picture: Image.Image, path: str | Path, source: str | Path | None = None) -> None:
-    """Write a picture in the format of the path's extension (.jpg, .png, .webp, .tif); whole, or not at all.
-
-    source: the file that it was made from, whose EXIF data and resolution are kept where the format allows, but for the
-    orientation, which is upright now. If the source names a colour profile, the result names its own, sRGB.
-    Raises ValueError for another extension, and OSError if the disk does not take it.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path.name}: pictures are saved as {', '.join(FORMATS)}")
-    kind = FORMATS[path.suffix.lower()]
-    with atomic_path(path) as partial:
-        picture.save(partial, format=kind, **SAVING.get(kind, {}), **(_kept(Path(source)) if source else {}))
-
-
 def _kept(source: Path) -> dict:
     """What of a file's metadata goes into its coloured copy, as arguments of PIL's `save`."""
     kept: dict = {}
-    with Image.open(io.BytesIO(source.read_bytes())) as image:
+    with Image.open(source) as image:
         try:
             exif = image.getexif()
             for tag in set(exif) - KEPT_TAGS:
@@ -204,23 +230,3 @@ def _kept(source: Path) -> dict:
         if "dpi" in image.info:
             kept["dpi"] = tuple(float(value) for value in image.info["dpi"])
     return kept
-
-
-def _as_picture(image: str | Path | Image.Image | np.ndarray) -> Image.Image:
-    """Any image as 8-bit RGB. Raises UnusablePhoto, or ValueError for an array of another form."""
-    if isinstance(image, str | Path):
-        return read_photograph(image)
-    if isinstance(image, Image.Image):
-        return to_rgb(image)
-    array = np.asarray(image)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
-        raise ValueError(f"an array of shape {array.shape} is no picture: use (H,W), (H,W,1), (H,W,3) or (H,W,4)")
-    if array.dtype == np.uint16:
-        array = (array / 257 + 0.5).astype(np.uint8)
-    elif np.issubdtype(array.dtype, np.floating):
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ValueError("an array of floats must lie in [0,1]")
-        array = (array * 255 + 0.5).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        raise ValueError(f"an array of {array.dtype} is no picture: use uint8, uint16, or floats in [0,1]")
-    return to_rgb(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))

@@ -1,5 +1,6 @@
 """One file to one upright 8-bit sRGB picture, or a clear reason why not."""
 
+import errno
 import io
 import struct
 import subprocess
@@ -7,15 +8,16 @@ import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from pictures import grey_photograph, photograph
-from PIL import Image, ImageCms
+from pictures import grey_photograph, photograph, save
+from PIL import ExifTags, Image, ImageCms
 
 from colorize_lib import images
-from colorize_lib.images import UnusablePhoto, is_greyscale, read_rgb, resize
+from colorize_lib.images import UnusablePhoto, as_picture, is_greyscale, read_photograph, read_rgb, resize, save_picture
 
 # pytest sets the filters of warnings anew for each test, so those of colorize_lib.images do not hold here.
 pytestmark = [
@@ -321,6 +323,103 @@ def test_refuses_more_pixels_than_pillow_allows(share, monkeypatch):
 def test_takes_as_many_pixels_as_pillow_allows(limit, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     assert read_rgb(encode(photograph(), "PNG"))[1] == (96, 80)
+
+
+def test_says_why_a_file_cannot_be_read(tmp_path):
+    for path, reason in ((tmp_path / "b.jpg", "unreadable: No such file"), (tmp_path, "unreadable: Is a dir")):
+        with pytest.raises(UnusablePhoto, match=reason):
+            read_photograph(path)
+
+
+# --- pictures and arrays -------------------------------------------------------------------------------------------
+
+
+def test_a_file_a_picture_and_arrays_give_the_same(tmp_path):
+    colour, grey = np.asarray(photograph()), np.asarray(grey_photograph())
+    path = save(photograph(), tmp_path / "a.png")
+    alpha = np.dstack([colour, np.full(colour.shape[:2], 255, np.uint8)])
+    for form in (path, str(path), photograph(), colour, colour.astype(np.uint16) * 257, colour / 255, alpha):
+        assert far(np.asarray(as_picture(form)).astype(int), colour) == 0
+    for form in (grey_photograph(), grey, grey[..., None], grey.astype(np.uint16) * 257, (grey / 255).astype("f4")):
+        assert far(np.asarray(as_picture(form)).astype(int), np.dstack([grey] * 3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((4, 4, 2), np.uint8), "shape"),
+        (np.zeros(7, np.uint8), "shape"),
+        (np.zeros((0, 4), np.uint8), "shape"),
+        (np.full((4, 4), 1.5), r"\[0,1\]"),
+        (np.full((4, 4), np.nan), r"\[0,1\]"),
+        (np.zeros((4, 4), np.int32), "int32"),
+    ],
+)
+def test_refuses_arrays_that_are_no_pictures(array, reason):
+    with pytest.raises(ValueError, match=reason):
+        as_picture(array)
+
+
+def test_a_picture_is_turned_upright_as_its_file_is_and_only_once(tmp_path):
+    stored = Image.fromarray(np.ascontiguousarray(STORED[6](np.asarray(photograph()))))
+    path = save(stored, tmp_path / "a.png", exif=with_orientation(6))
+    with Image.open(path) as image:
+        assert far(np.asarray(as_picture(image)).astype(int), photograph()) == 0
+    assert far(np.asarray(as_picture(read_photograph(path))).astype(int), photograph()) == 0
+
+
+# --- saving --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".JPEG", ".png", ".webp", ".tif"])
+def test_saves_each_format_with_what_was_known_of_the_photograph(tmp_path, suffix):
+    exif = with_orientation(6)
+    exif[ExifTags.Base.Artist] = "Ansel"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.LensModel] = "a lens"
+    if suffix == ".tif":  # Pillow writes TIFF's own EXIF data from a file's alone
+        exif = Image.open(save(photograph(), tmp_path / "exif.jpg", exif=exif)).getexif()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    source = save(photograph(), tmp_path / f"source{suffix}", exif=exif, icc_profile=profile, dpi=(300, 300))
+    picture = read_photograph(source)
+    assert picture.size == (80, 96)  # upright
+    save_picture(picture, tmp_path / f"target{suffix}", source)
+    with Image.open(tmp_path / f"target{suffix}") as saved:
+        assert saved.format == images.FORMATS[suffix.lower()]
+        assert saved.size == (80, 96)
+        assert saved.getexif().get(ExifTags.Base.Artist) == "Ansel"
+        assert saved.getexif().get(ORIENTATION, 1) == 1
+        kept = ImageCms.ImageCmsProfile(io.BytesIO(saved.info["icc_profile"]))
+        assert "sRGB" in ImageCms.getProfileDescription(kept)
+        assert saved.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.LensModel] == "a lens"
+        if suffix != ".webp":  # has no place for it
+            assert saved.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    difference = np.asarray(read_photograph(tmp_path / f"target{suffix}")).astype(int) - np.asarray(picture)
+    assert np.abs(difference).mean() < 3
+
+
+def test_broken_exif_is_left_out(tmp_path):
+    source = save(photograph(), tmp_path / "a.jpg", exif=b"Exif\0\0MM\0\x2a\0\0\0\x08\xff\xffgarbage")
+    save_picture(photograph(), tmp_path / "b.jpg", source)
+    assert Image.open(tmp_path / "b.jpg").size == photograph().size
+
+
+def test_refuses_a_format_that_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.gif: pictures are saved as \.jpg"):
+        save_picture(photograph(), tmp_path / "a.gif")
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def full(self: Image.Image, partial: Path, **_) -> None:
+        partial.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_picture(photograph(), path)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 # --- threads and warnings ------------------------------------------------------------------------------------------
