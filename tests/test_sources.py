@@ -3,10 +3,8 @@
 import io
 import os
 import shutil
-import sys
 import tarfile
 import tempfile
-import types
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,13 +16,11 @@ from pictures import photograph, save, save_photographs
 from PIL import Image
 
 from colorize_lib import files
-from colorize_lib.colorizing.batch import upload_photographs
 from colorize_lib.data import sources
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.data.shipped import old_photographs, package_photographs, sample_split
 from colorize_lib.data.sources import DataUnavailable, list_images
 from colorize_lib.images import is_greyscale
-from colorize_lib.runs.progress import LINES
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -379,34 +375,6 @@ def test_coco_does_not_download_again_because_the_disk_is_full(server, data, mon
     monkeypatch.setattr(tarfile.TarFile, "extractall", full)
     assert "No space left on device" in assert_unavailable(server.url, data)
     assert len(server.requests) == 1
-
-
-# --- photographs of one's own --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def colab(monkeypatch):
-    """A stand-in for google.colab, whose upload saves one file in the current folder, as the real one does."""
-    colab = types.ModuleType("google.colab")
-    colab.files = types.SimpleNamespace(upload=lambda: Path("mine.jpg").write_bytes(b"a photograph"))
-    monkeypatch.setitem(sys.modules, "google.colab", colab)
-    monkeypatch.setitem(sys.modules, "google.colab.files", colab.files)
-    monkeypatch.delenv(LINES, raising=False)
-
-
-def test_in_colab_photographs_are_asked_for(colab, tmp_path):
-    before = Path.cwd()
-    upload_photographs(tmp_path / "my_photos")
-    assert (tmp_path / "my_photos" / "mine.jpg").read_bytes() == b"a photograph"
-    assert Path.cwd() == before
-
-
-def test_elsewhere_and_when_nobody_watches_they_are_not(tmp_path, monkeypatch, request):
-    upload_photographs(tmp_path / "my_photos")
-    request.getfixturevalue("colab")
-    monkeypatch.setenv(LINES, "lines")
-    upload_photographs(tmp_path / "my_photos")
-    assert not (tmp_path / "my_photos").exists()
 
 
 def test_photographs_that_were_always_grey_are_there_and_grey():

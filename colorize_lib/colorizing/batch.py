@@ -8,20 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..images import FORMATS, UnusablePhoto, read_photograph, save_picture
+from ..images import FORMATS, read_photograph, save_picture
 from ..runs.progress import Progress, is_headless
 from .colorizer import Colorizer
-
-
-def upload_photographs(folder: Path) -> None:
-    """In a Colab notebook that somebody watches, ask for photographs to save in `folder`; elsewhere do nothing."""
-    if "google.colab" in sys.modules and not is_headless():
-        from google.colab import files
-
-        folder.mkdir(parents=True, exist_ok=True)
-        with chdir(folder):
-            files.upload()
-
 
 SUFFIX = "_color"  # of the results' names when they lie beside their sources
 
@@ -42,34 +31,36 @@ def plan(inputs: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
     beside `a.png`; an existing folder, a name without an extension, or several inputs: a folder that repeats the tree
     below each input folder; else, for one input file, the result's own name. A format that cannot be written becomes
     PNG. Results of an earlier call, `..._color`, in input folders are not coloured again.
-    Raises ValueError if nothing is found, if an input does not exist, or if two results would have one name.
+    Raises ValueError if nothing is found, if an input does not exist, if two results would have one name, or if one
+    would have that of a source.
     """
-    found: list[tuple[Path, Path]] = []  # (source, path relative to its input folder)
+    found: dict[Path, Path] = {}  # source -> its path relative to its input folder
     for given in inputs:
         if given.is_dir():
-            below = sorted(path for path in given.rglob("*") if path.suffix.lower() in FORMATS and not path.is_dir())
-            below = [path for path in below if not path.stem.endswith(SUFFIX) and not _hidden(path, given)]
-            if output is not None:
-                below = [path for path in below if not path.is_relative_to(output) or given.is_relative_to(output)]
-            found += [(path, path.relative_to(given)) for path in below]
+            found |= {path: path.relative_to(given) for path in _pictures(given, output)}
         elif given.exists():
-            found.append((given, Path(given.name)))
+            found[given] = Path(given.name)
         else:
             raise ValueError(f"{given} does not exist")
     if not found:
         raise ValueError(f"no picture in {', '.join(map(str, inputs))} (looked for {', '.join(FORMATS)})")
-    one_file = len(inputs) == 1 and not inputs[0].is_dir()
-    if output is not None and one_file and not output.is_dir() and output.suffix:
-        if output.suffix.lower() not in FORMATS:
-            raise ValueError(f"{output}: pictures are saved as {', '.join(FORMATS)}")
-        return [(found[0][0], output)]
-    pairs = [(source, _target(source, relative, output)) for source, relative in found]
-    targets: dict[Path, Path] = {}
-    for source, target in pairs:
-        if target in targets and targets[target] != source:
-            raise ValueError(f"{targets[target]} and {source} would both be written to {target}")
-        targets[target] = source
-    return [(source, target) for target, source in targets.items()]
+    sources: dict[Path, Path] = {}  # target -> source
+    for source, relative in found.items():
+        extension = source.suffix if source.suffix.lower() in FORMATS else ".png"
+        if output is None:
+            target = source.with_name(f"{source.stem}{SUFFIX}{extension}")
+        elif output.suffix and not output.is_dir() and inputs == [source]:
+            target = output
+            if target.suffix.lower() not in FORMATS:
+                raise ValueError(f"{target}: pictures are saved as {', '.join(FORMATS)}")
+        else:
+            target = (output / relative).with_suffix(extension)
+        if target in sources:
+            raise ValueError(f"{sources[target]} and {source} would both be written to {target}")
+        sources[target] = source
+    if overwritten := {source.resolve() for source in found} & {target.resolve() for target in sources}:
+        raise ValueError(f"the result would be written over the photograph {min(overwritten)}: give another --output")
+    return [(source, target) for target, source in sources.items()]
 
 
 def colorize_files(
@@ -91,48 +82,53 @@ def colorize_files(
     report = Report()
     with Progress(len(pairs), "colouring") as progress:
         for source, target in pairs:
-            targets = [target] if samples == 1 else [numbered(target, k) for k in range(1, samples + 1)]
-            if not force and any(path.exists() for path in targets):
-                there = next(path for path in targets if path.exists())
-                report.kept.append(there)
-                tell(f"kept: {there} exists (--force overwrites)")
-            else:
-                try:
-                    picture = read_photograph(source)
-                    painted = colorizer(picture, samples, seed, saturation)
-                    for path, result in zip(targets, painted if samples > 1 else [painted], strict=True):
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        save_picture(side_by_side(picture, result) if compare else result, path, source)
-                        report.written.append(path)
-                except (UnusablePhoto, OSError) as error:
-                    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                    report.failed.append((source, reason))
-                    tell(f"failed: {source}: {reason}")
+            targets = [target]
+            if samples > 1:
+                targets = [target.with_stem(f"{target.stem}-{number}") for number in range(1, samples + 1)]
+            there = [] if force else [path for path in targets if path.exists()]
+            if there:
+                report.kept.append(there[0])
+                tell(f"kept: {there[0]} exists (--force overwrites)")
+                progress.update()
+                continue
+            try:
+                picture = read_photograph(source)
+                painted = colorizer(picture, samples, seed, saturation)
+                for path, result in zip(targets, painted if samples > 1 else [painted], strict=True):
+                    save_picture(_side_by_side(picture, result) if compare else result, path, source)
+                    report.written.append(path)
+            except Exception as error:  # of whatever kind: the other files are worth going on for
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                report.failed.append((source, reason))
+                tell(f"failed: {source}: {reason}")
             progress.update()
     return report
 
 
-def side_by_side(picture: Image.Image, painted: Image.Image) -> Image.Image:
+def upload_photographs(folder: Path) -> None:
+    """In a Colab notebook that somebody watches, ask for photographs to save in `folder`; elsewhere do nothing."""
+    if "google.colab" in sys.modules and not is_headless():
+        from google.colab import files
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with chdir(folder):
+            files.upload()
+
+
+def _pictures(folder: Path, output: Path | None) -> list[Path]:
+    """The pictures below a folder, in order, but for hidden ones and for results of an earlier call."""
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in FORMATS and not path.is_dir()]
+    if output is not None and not folder.is_relative_to(output):
+        found = [path for path in found if not path.is_relative_to(output)]
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return sorted(path for path in found if not path.stem.endswith(SUFFIX))
+
+
+def _side_by_side(picture: Image.Image, painted: Image.Image) -> Image.Image:
     """The picture without its colour, and what was painted, side by side (one above the other if it is wide)."""
     wide = picture.width > 1.5 * picture.height
     width, height = picture.size
     both = Image.new("RGB", (width, 2 * height) if wide else (2 * width, height))
-    both.paste(picture.convert("L").convert("RGB"), (0, 0))
+    both.paste(picture.convert("L"))
     both.paste(painted, (0, height) if wide else (width, 0))
     return both
-
-
-def numbered(target: Path, number: int) -> Path:
-    """`folder/a.png` as `folder/a-1.png`."""
-    return target.with_name(f"{target.stem}-{number}{target.suffix}")
-
-
-def _target(source: Path, relative: Path, output: Path | None) -> Path:
-    extension = source.suffix if source.suffix.lower() in FORMATS else ".png"
-    if output is None:
-        return source.with_name(f"{source.stem}{SUFFIX}{extension}")
-    return (output / relative).with_suffix(extension)
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)

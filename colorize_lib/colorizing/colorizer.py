@@ -1,9 +1,9 @@
 """Colour photographs at their own resolution.
 
 The network sees a small copy of a photograph, squashed to a square as in training, and of what it paints only the
-colour is taken. (Padding to a square makes no difference that 107 long photographs resolve: L1 of ab minus that of
-squashing, in Lab units, -0.03 [-0.31, 0.22] with 03's generator; docs/speed.md.) The colour is
-brought back to full size (`enlarging`) and laid under the photograph's own lightness, which stays as it is.
+colour is taken. (Padding to a square instead makes no difference that 107 long photographs resolve: L1 of ab minus that
+of squashing, in Lab units, -0.03 [-0.31, 0.22].) The colour is brought back to full size (`enlarging`) and laid under
+the photograph's own lightness, which stays as it is.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..images import _as_picture
+from ..images import as_picture
 from ..models import GeneratorConfig
 from ..models.cifar import CifarConfig
 from ..models.painting import colorize_batch
@@ -41,11 +41,13 @@ class Colorizer:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
         self.size = config.size if size is None else size
-        step = _step(config)
-        if self.size % step or self.size < step:
-            raise ValueError(f"size {self.size} does not suit this network: use a multiple of {step}")
-        if isinstance(config, CifarConfig) and self.size != config.size:
-            raise ValueError(f"this network takes pictures of {config.size} px only")
+        if isinstance(config, CifarConfig):
+            if self.size != config.size:
+                raise ValueError(f"this network takes pictures of {config.size} px only")
+        else:
+            step = 2**config.n_down if config.architecture == "unet" else 32
+            if self.size % step or self.size < step:
+                raise ValueError(f"size {self.size} does not suit this network: use a multiple of {step}")
         self.net_G = net_G.to(self.device).eval()
         self.has_dropout = any(isinstance(module, nn.Dropout) for module in net_G.modules())
 
@@ -66,10 +68,9 @@ class Colorizer:
     ) -> Image.Image | list[Image.Image]:
         """Colour one photograph: a PIL image, RGB, of its own (upright) size; a list of several if samples > 1.
 
-        image: a file, a PIL image, or an array (H,W), (H,W,1), (H,W,3) or (H,W,4) of uint8, uint16 or float in [0,1],
-        grey or coloured; colour in it is ignored. samples: how many colourings, which differ by dropout; with one,
-        dropout is off and the result is always the same. seed: of the dropout; None leaves it to chance. saturation:
-        factor on the colour, 0 for grey.
+        image: what `images.as_picture` takes, grey or coloured; colour in it is ignored. samples: how many colourings,
+        which differ by dropout; with one, dropout is off and the result is always the same. seed: of the dropout; None
+        leaves it to the caller's generator. saturation: factor on the colour, 0 for grey.
         Raises UnusablePhoto for what is no picture, and ValueError for a bad option, or for several samples from a
         network without dropout.
         """
@@ -77,19 +78,14 @@ class Colorizer:
             raise ValueError(f"samples {samples} must be at least 1, and saturation {saturation} at least 0")
         if samples > 1 and not self.has_dropout:
             raise ValueError("this generator has no dropout: it gives one colouring only, so samples must be 1")
-        picture = _as_picture(image)
+        picture = as_picture(image)
         L, _ = small_copy(picture, self.size)
-        if seed is not None:
-            torch.manual_seed(seed)
         painted = []
-        for _ in range(samples):
-            ab = colorize_batch(self.net_G, L.to(self.device), dropout=samples > 1).float().cpu().clamp(-1, 1)
-            painted.append(enlarge(picture, L, saturation * ab))
+        # With a seed of our own, the caller's generators stay as they are.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else [], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            for _ in range(samples):
+                ab = colorize_batch(self.net_G, L.to(self.device), dropout=samples > 1).float().cpu().clamp(-1, 1)
+                painted.append(enlarge(picture, L, saturation * ab))
         return painted if samples > 1 else painted[0]
-
-
-def _step(config: GeneratorConfig | CifarConfig) -> int:
-    """What a network's picture sides must be multiples of."""
-    if isinstance(config, CifarConfig):
-        return config.size
-    return 2**config.n_down if config.architecture == "unet" else 32

@@ -1,5 +1,6 @@
-"""Bring the colour of a small copy back to a photograph's full size, so that it ends where the lightness has edges; and
-how well that is done.
+"""Bring the colour of a small copy back to a photograph's full size, so that it ends where the lightness has edges.
+
+He, Sun and Tang, "Guided image filtering", 2010. No library has it in the form that `enlarge` needs.
 """
 
 import numpy as np
@@ -7,14 +8,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from .. import color
-from ..color import to_lab
+from ..color import lab_to_rgb, to_lab, to_uint8
 from ..images import resize
 
 STRIP_PIXELS = 200_000  # of the photograph, worked on at a time: bounds the memory, and fits into the cache
 
 # The window's radius as a share of the small copy's side, and how much variance of L (in [-1,1]) it takes to steer the
-# colour. Chosen on 120 photographs whose true colour was brought back from 64 to 256 px.
+# colour. Chosen on 120 photographs whose true colour was brought back from 64 to 256 px (see evaluation/borders.py).
 # L1 of ab in Lab units and spill: bilinear 0.984 and 0.073; this 0.955 and 0.063; a tenth of EPSILON 1.023 and 0.069;
 # twice the radius 0.969 and 0.064; the plain guided filter, which blurs the small colour first, an L1 of 1.62 at best.
 RADIUS, EPSILON = 1 / 64, 0.1
@@ -31,10 +31,10 @@ def enlarge(picture: Image.Image, L: torch.Tensor, ab: torch.Tensor, guided: boo
 
     picture: RGB, of any size; L (1,1,S,S) and ab (1,2,S,S): its small copy and the colour of that, normalised. guided:
     with the guided filter, else by bilinear interpolation alone.
-    In every small window the filter takes ab = A * L + B (He, Sun and Tang, "Guided image filtering", 2010). As in its
-    fast form (He and Sun, arXiv:1505.00996) A is enlarged; but what it is applied to is the detail of L alone, that
-    which the small copy lacks: ab = up(ab) + up(A) * (L - up(small L)). So the network's colours stay as they are, and
-    only their borders move. It is worked out in strips, so that it needs little memory besides the two pictures.
+    In every small window the filter takes ab = A * L + B. As in its fast form (He and Sun, arXiv:1505.00996) A is
+    enlarged; but what it is applied to is the detail of L alone, that which the small copy lacks: ab = up(ab) + up(A) *
+    (L - up(small L)). So the network's colours stay as they are, and only their borders move. It is worked out in
+    strips, so that it needs little memory besides the two pictures.
     """
     slope = _guided_slope(L, ab) if guided else torch.zeros_like(ab)
     small = torch.cat([slope, ab, L], dim=1)  # (1,5,S,S)
@@ -45,8 +45,8 @@ def enlarge(picture: Image.Image, L: torch.Tensor, ab: torch.Tensor, guided: boo
         strip = np.array(picture.crop((0, top, width, min(top + rows, height))))  # (rows,W,3)
         L_strip, _ = to_lab(torch.from_numpy(strip)[None])
         slope, ab, L = _enlarged_rows(small, top, len(strip), height, width).split([2, 2, 1], dim=1)
-        rgb = color.lab_to_rgb(L_strip, (ab + slope * (L_strip - L)).clamp(-1, 1))
-        result.paste(Image.fromarray(color.to_uint8(rgb)[0].numpy()), (0, top))
+        rgb = lab_to_rgb(L_strip, (ab + slope * (L_strip - L)).clamp(-1, 1))
+        result.paste(Image.fromarray(to_uint8(rgb)[0].numpy()), (0, top))
     return result
 
 
