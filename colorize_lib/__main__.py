@@ -7,6 +7,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -30,25 +31,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _add_colorize(commands: argparse._SubParsersAction) -> None:
-    text = "colour photographs at their own resolution"
-    parser = commands.add_parser("colorize", help=text, description=f"{text.capitalize()}.")
-    parser.add_argument(
-        "inputs", type=Path, nargs="+", metavar="FILE_OR_FOLDER", help="photographs, or folders of them"
-    )
-    parser.add_argument(
-        "--output", type=Path, help="a folder, or for one photograph a file; else a_color.jpg beside a.jpg"
-    )
-    parser.add_argument("--weights", help="file, folder or name such as photos/02; else the shipped generator")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
-    parser.add_argument("--size", type=int, help="pixels a side that the network sees; that of its training by default")
-    parser.add_argument(
-        "--samples", type=int, default=1, metavar="N", help="colourings of each, by dropout (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, help="of the samples: the same seed gives the same ones")
-    parser.add_argument("--saturation", type=float, default=1.0, help="factor on the colour (%(default)s)")
-    parser.add_argument("--compare", action="store_true", help="write grey and coloured side by side")
-    parser.add_argument("--force", action="store_true", help="overwrite results that are there")
-    parser.set_defaults(run=_colorize)
+    parser = _command(commands, "colorize", _colorize, "colour photographs at their own resolution")
+    add = parser.add_argument
+    add("inputs", type=Path, nargs="+", metavar="FILE_OR_FOLDER", help="photographs, or folders of them")
+    add("--output", type=Path, help="a folder, or for one photograph a file; else a_color.jpg beside a.jpg")
+    add("--weights", help="file, folder or name such as photos/02; else the shipped generator")
+    add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
+    add("--size", type=int, help="pixels a side that the network sees; that of its training by default")
+    add("--samples", type=int, default=1, metavar="N", help="colourings of each, by dropout (%(default)s)")
+    add("--seed", type=int, help="of the samples: the same seed gives the same ones")
+    add("--saturation", type=float, default=1.0, help="factor on the colour (%(default)s)")
+    add("--compare", action="store_true", help="write grey and coloured side by side")
+    add("--force", action="store_true", help="overwrite results that are there")
 
 
 def _colorize(options: argparse.Namespace) -> int:
@@ -69,17 +63,9 @@ def _colorize(options: argparse.Namespace) -> int:
             "these weights have no dropout and give one colouring: leave --samples out (notebook 02's have it)"
         )
     _tell(f"weights: {weights}, which see {colorizer.size} px")
+    how = (options.samples, options.seed, options.saturation, options.compare, options.force)
     try:
-        report = colorize_files(
-            colorizer,
-            pairs,
-            options.samples,
-            options.seed,
-            options.saturation,
-            options.compare,
-            options.force,
-            _tell,
-        )
+        report = colorize_files(colorizer, pairs, *how, _tell)
     except KeyboardInterrupt:
         _tell("\nstopped; what is written is whole")
         return 130
@@ -88,16 +74,12 @@ def _colorize(options: argparse.Namespace) -> int:
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:
-    text = "score a folder of coloured pictures against the true ones"
-    parser = commands.add_parser("score", help=text, description=text)
-    parser.add_argument("predictions", type=Path, metavar="PRED_DIR", help="coloured pictures: a.png or a_anything.png")
-    parser.add_argument("truths", type=Path, metavar="TRUTH_DIR", help="the true ones, with the same names: a.jpg")
-    parser.add_argument("--size", type=int, default=256, help="pixels a side at which they are compared (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
-    parser.add_argument(
-        "--download", action="store_true", help="fetch the weights of LPIPS and FID (330 MB) if need be"
-    )
-    parser.set_defaults(run=_score)
+    add = _command(commands, "score", _score, "score a folder of coloured pictures against the true ones").add_argument
+    add("predictions", type=Path, metavar="PRED_DIR", help="coloured pictures: a.png or a_anything.png")
+    add("truths", type=Path, metavar="TRUTH_DIR", help="the true ones, with the same names: a.jpg")
+    add("--size", type=int, default=256, help="pixels a side at which they are compared (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
+    add("--download", action="store_true", help="fetch the weights of LPIPS and FID (330 MB) if need be")
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -126,82 +108,55 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _add_human_test(commands: argparse._SubParsersAction) -> None:
-    text = "serve the page that asks people which picture is the fake"
-    parser = commands.add_parser("human-test", help=text, description=text)
-    parser.add_argument("folder", type=Path, help="what notebook 06 wrote: outputs/PROFILE/06_evaluation/human_test")
-    parser.add_argument(
-        "--port", type=int, default=8000, help="of the page's address; 0 for any free one (%(default)s)"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 to let others on your network in (%(default)s)")
-    parser.set_defaults(run=_human_test)
+    text = "serve the page that asks people which picture is the fake (needs the optional packages `demo`)"
+    add = _command(commands, "human-test", _human_test, text).add_argument
+    add("folder", type=Path, help="what notebook 06 wrote: outputs/PROFILE/06_evaluation/human_test")
+    add("--port", type=int, default=8000, help="of the page's address; 0 for any free one (%(default)s)")
+    add("--host", default="127.0.0.1", help="0.0.0.0 to let others on your network in (%(default)s)")
 
 
 def _human_test(options: argparse.Namespace) -> int:
-    from .apps.human_test.pairs import PairList
-    from .apps.human_test.server import TestServer
+    def serve() -> None:
+        from .apps.human_test.pairs import PairList
+        from .apps.human_test.server import build_app
+        from .apps.serving import serve
 
-    try:
-        server = TestServer(PairList(options.folder), options.host, options.port)
-    except FileNotFoundError as error:
-        return _fail(error)
-    except OSError as error:
-        return _fail(
-            f"port {options.port} of {options.host} cannot be used ({error.strerror}); choose another with --port"
-        )
-    print(f"open http://{options.host}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
-    print(f"answers go to {server.pairs.answers}", flush=True)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        print()
-    return 0
+        pairs = PairList(options.folder)
+        app = build_app(pairs, options.host)
+        print(f"answers go to {pairs.answers}", flush=True)
+        serve(app, options.host, options.port)
+
+    return _page(serve, options.host, options.port)
 
 
 def _add_demo(commands: argparse._SubParsersAction) -> None:
     text = "serve a page on this machine to colour photographs on (needs the optional packages `demo`)"
-    parser = commands.add_parser("demo", help=text, description=text)
-    parser.add_argument(
-        "--weights", metavar="W", help="a generator: a file, a folder, or PROFILE/NUMBER (default: the shipped one)"
-    )
-    parser.add_argument(
-        "--port", type=int, default=7860, help="of the page's address; 0 for any free one (%(default)s)"
-    )
-    parser.set_defaults(run=_demo)
+    add = _command(commands, "demo", _demo, text).add_argument
+    add("--weights", metavar="W", help="a generator: a file, a folder, or PROFILE/NUMBER (default: the shipped one)")
+    add("--port", type=int, default=7860, help="of the page's address; 0 for any free one (%(default)s)")
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .colorizing.colorizer import Colorizer
-    from .models.weights import CheckpointError
+    def serve() -> None:
+        from .apps.demo import serve
+        from .colorizing.colorizer import Colorizer
 
-    try:
-        from .apps.demo import HOST, serve
-    except ModuleNotFoundError as error:
-        return _fail(f"the package {error.name} is missing; `make setup` or pip install -e .[demo] brings it")
-    try:
         serve(Colorizer.load(options.weights), options.port)
-    except CheckpointError as error:
-        return _fail(error)
-    except OSError as error:
-        return _fail(f"port {options.port} of {HOST} cannot be used ({error.strerror}); choose another with --port")
-    except OverflowError:
-        return _fail(f"--port {options.port}: give 0 to 65535")
-    except KeyboardInterrupt:
-        print()
-    return 0
+
+    return _page(serve, "127.0.0.1", options.port)
 
 
 def _add_stream(commands: argparse._SubParsersAction) -> None:
     text = "store photographs, decoded and resized, in files to stream them from; see docs/scale.md"
-    parser = commands.add_parser("stream", help=text, description=text)
-    parser.add_argument("output", type=Path, metavar="DIR", help="the folder of streams, a new one")
-    parser.add_argument("--source", choices=("folder", "coco", "imagenet"), default="folder", help="(%(default)s)")
-    parser.add_argument("--folder", default="", help="where the photographs are (folder, imagenet)")
-    parser.add_argument("--n-images", type=int, default=0, metavar="N", help="draw so many; 0 for all (%(default)s)")
-    parser.add_argument("--val-share", type=float, default=0.2, help="share kept for validation (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw, the split and the order (%(default)s)")
-    parser.add_argument("--manifest", default="", metavar="CSV", help="use the split of this manifest")
-    parser.add_argument("--size", type=int, default=256, help="pixels a side (%(default)s)")
-    parser.set_defaults(run=_stream)
+    add = _command(commands, "stream", _stream, text).add_argument
+    add("output", type=Path, metavar="DIR", help="the folder of streams, a new one")
+    add("--source", choices=("folder", "coco", "imagenet"), default="folder", help="(%(default)s)")
+    add("--folder", default="", help="where the photographs are (folder, imagenet)")
+    add("--n-images", type=int, default=0, metavar="N", help="draw so many; 0 for all (%(default)s)")
+    add("--val-share", type=float, default=0.2, help="share kept for validation (%(default)s)")
+    add("--seed", type=int, default=0, help="of the draw, the split and the order (%(default)s)")
+    add("--manifest", default="", metavar="CSV", help="use the split of this manifest")
+    add("--size", type=int, default=256, help="pixels a side (%(default)s)")
 
 
 def _stream(options: argparse.Namespace) -> int:
@@ -218,6 +173,31 @@ def _stream(options: argparse.Namespace) -> int:
         return _fail(error)
     print(f"use them with source=streamed n_images=0 folder={options.output.resolve()}")
     return 0
+
+
+def _page(serve: Callable[[], None], host: str, port: int) -> int:
+    """Serve a page until it is stopped, or say in one line why it cannot be."""
+    from .models.weights import CheckpointError
+
+    try:
+        serve()
+    except ModuleNotFoundError as error:
+        return _fail(f"the package {error.name} is missing; `make setup` or pip install -e .[demo] brings it")
+    except (FileNotFoundError, CheckpointError) as error:
+        return _fail(error)
+    except OSError as error:
+        return _fail(f"port {port} of {host} cannot be used ({error.strerror}); choose another with --port")
+    except OverflowError:
+        return _fail(f"--port {port}: give 0 to 65535")
+    return 0
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.set_defaults(run=run)
+    return parser
 
 
 def _tell(message: str) -> None:

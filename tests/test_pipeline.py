@@ -16,7 +16,7 @@ from notebook_tools import copy_repository
 from PIL import Image
 
 from colorize_lib.apps.human_test.pairs import PairList
-from colorize_lib.apps.human_test.server import TestServer
+from colorize_lib.apps.human_test.server import Answer, HumanTest
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.data.shipped import old_photographs, package_photographs
 from colorize_lib.models.weights import load_generator
@@ -157,10 +157,9 @@ def test_a_second_run_from_scratch_gives_equal_figures_and_weights_to_the_bit(ou
 
 
 def test_the_evaluation_reads_answers_and_other_seeds(outputs, copy):
-    server = TestServer(PairList(outputs / "06_evaluation" / "human_test"), port=0)
-    for pair in range(len(server.table)):
-        server.save("0123456789ab", pair, server.table.fake_side[pair], 1.0)  # someone who is never fooled
-    server.server_close()
+    test = HumanTest(PairList(outputs / "06_evaluation" / "human_test"))
+    for pair, fake_side in enumerate(test.table.fake_side):  # someone who is never fooled
+        test.save(Answer(rater="0123456789ab", pair=pair, answer=fake_side, seconds=1.0))
     shutil.copytree(outputs, copy / "outputs" / "other")
     make(copy, "run", "NB=06", "PROFILE=test", "SET=other_runs=['outputs/other']")
     metrics = json.loads((outputs / "06_evaluation" / "metrics.json").read_text())

@@ -4,49 +4,34 @@ Needs the optional packages `demo` (gradio).
 """
 
 import os
-import signal
-import socket
+import shutil
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 # gradio and what it is made of report their use, and ask for newer versions, unless this is set before their import.
-for _name, _value in {
+os.environ |= {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_RUN_HISTORY": "False",  # its page can send what was coloured to Hugging Face
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
-}.items():
-    os.environ[_name] = _value
+}
 
-import gradio as gr  # noqa: E402
-import uvicorn  # noqa: E402
-from fastapi import FastAPI  # noqa: E402
-from PIL import Image, UnidentifiedImageError  # noqa: E402
-from starlette.datastructures import Headers, MutableHeaders  # noqa: E402
-from starlette.responses import PlainTextResponse  # noqa: E402
-from starlette.types import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
+import gradio as gr
+from fastapi import FastAPI
+from PIL import Image, UnidentifiedImageError
 
-from ..colorizing.colorizer import Colorizer  # noqa: E402
-from ..images import UnusablePhoto, read_photograph, save_picture  # noqa: E402
+from ..colorizing.colorizer import Colorizer
+from ..images import FORMATS, read_photograph, save_picture
+from . import serving
 
-HOST = "127.0.0.1"
-NAMES = (HOST, "localhost")  # by which a browser on this machine reaches it
 LARGEST_MB = 50
 MOST_SAMPLES = 6
 PREVIEW = 1600  # pixels of the longer side of what the page shows; the download has all of them
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}  # MPO: JPEG of some phones
 READ = "JPEG, PNG, WebP and TIFF"
-UPLOADED = [".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"]
-
-# The browser is told to fetch nothing from elsewhere, whatever a version of gradio may ask it for.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
-)
 FONTS = ["Helvetica Neue", "Segoe UI", "Roboto", "Arial", "sans-serif"]  # of the machine: gradio's own are not fetched
 INTRODUCTION = """# Colour a photograph
 
@@ -74,38 +59,26 @@ class Refused(Exception):
 
 
 def serve(colorizer: Colorizer, port: int = 7860) -> None:
-    """Serve the page until Ctrl-C or SIGTERM, which end the process; port 0 takes any free one. Prints the address.
-
-    What was uploaded and coloured lies in a temporary folder, which is deleted at the end.
-    Raises OSError for a port that cannot be used.
-    """
-    with socket.create_server((HOST, port)) as listening:
-        folder = TemporaryDirectory(prefix="colorize-demo-")
-        config = uvicorn.Config(
-            build_app(colorizer, folder),
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=3,  # seconds
-        )
-        print(f"open http://{HOST}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # like SIGTERM, Ctrl-C does not wait for a colouring under way
-        _Server(config).run(sockets=[listening])
+    """Serve the page as `serving.serve` does. What was uploaded and coloured lies in a temporary folder, which is
+    deleted at the end."""
+    with TemporaryDirectory(prefix="colorize-demo-") as folder:
+        serving.serve(build_app(colorizer, Path(folder)), serving.HOST, port)
 
 
-def build_app(colorizer: Colorizer, folder: TemporaryDirectory) -> FastAPI:
+def build_app(colorizer: Colorizer, folder: Path) -> FastAPI:
     """The page as a web application. folder: for uploads and results; it is deleted when the application ends."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        folder.cleanup()  # here, since uvicorn dies of SIGTERM before its caller could
+        shutil.rmtree(folder, ignore_errors=True)  # here, since uvicorn dies of SIGTERM before its caller could
 
-    os.environ["GRADIO_TEMP_DIR"] = folder.name
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(_OnlyHere)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    serving.guard(app)
     return gr.mount_gradio_app(
         app,
-        build_page(colorizer, Path(folder.name)),
+        build_page(colorizer, folder),
         path="/",
         max_file_size=LARGEST_MB * 2**20,
         show_error=False,  # of an error that nobody foresaw, the page says only that there was one
@@ -119,70 +92,27 @@ def build_app(colorizer: Colorizer, folder: TemporaryDirectory) -> FastAPI:
     )
 
 
-class _Server(uvicorn.Server):
-    """A server that ends although pages are open: each keeps a connection, and uvicorn would wait for its end."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in list(self.server_state.connections):
-            connection.transport.close()
-        await super().shutdown(sockets)
-
-
-class _OnlyHere:
-    """Middleware: answers only requests of its own page, and has the browser fetch nothing from elsewhere.
-
-    A page of another site, open in the same browser, can send requests to 127.0.0.1, by that address or under a name of
-    its own that leads there. Their Host or Origin tells them.
-    """
-
-    def __init__(self, app: ASGIApp):
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        host = headers.get("host", "")
-        if urlsplit(f"//{host}").hostname not in NAMES or origin not in (None, f"http://{host}"):
-            await PlainTextResponse("This page answers only to itself.", 403)(scope, receive, send)
-            return
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                answer = MutableHeaders(scope=message)
-                answer["Content-Security-Policy"] = POLICY
-                answer["Referrer-Policy"] = "no-referrer"
-            await send(message)
-
-        await self.app(scope, receive, send_guarded)
-
-
 def read_upload(path: Path) -> tuple[Image.Image, str]:
     """An uploaded photograph, upright RGB, and the suffix of its format. Raises Refused."""
     if path.stat().st_size > LARGEST_MB * 2**20:
         raise Refused(f"This file is larger than {LARGEST_MB} MB.")
     most = Image.MAX_IMAGE_PIXELS or float("inf")
-    damaged = Refused("This picture is damaged or incomplete, and cannot be read.")
-    too_many = Refused(f"This picture has more than {most / 1e6:.0f} million pixels.")
     try:
         with Image.open(path) as image:
             kind, pixels = image.format, image.width * image.height
+        if kind not in SUFFIXES:
+            raise Refused(f"This is a picture in the format {kind}. {READ} can be read.")
+        if pixels > most:
+            raise Image.DecompressionBombError
+        return read_photograph(path), SUFFIXES[kind]
+    except Refused:
+        raise
     except UnidentifiedImageError as error:
         raise Refused(f"This file is not a picture that can be read. {READ} can.") from error
     except Image.DecompressionBombError as error:
-        raise too_many from error
+        raise Refused(f"This picture has more than {most / 1e6:.0f} million pixels.") from error
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise damaged from error
-    if kind not in SUFFIXES:
-        raise Refused(f"This is a picture in the format {kind}. {READ} can be read.")
-    if pixels > most:
-        raise too_many
-    try:
-        return read_photograph(path), SUFFIXES[kind]
-    except UnusablePhoto as error:
-        raise damaged from error
+        raise Refused("This picture is damaged or incomplete, and cannot be read.") from error
 
 
 def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
@@ -219,15 +149,15 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
         """Colour the photograph; the first colouring is compared and offered for download."""
         source = Path(upload)
         try:
-            suffix = read_upload(source)[1]
+            picture, suffix = read_upload(source)
         except Refused as refused:
             raise gr.Error(str(refused), print_exception=False) from refused
-        painted = colorizer(source, samples=count, saturation=saturation)
+        painted = colorizer(picture, samples=count, saturation=saturation)
         found, target = [], folder / uuid.uuid4().hex
-        for number, picture in enumerate(painted if count > 1 else [painted], 1):
+        for number, result in enumerate(painted if count > 1 else [painted], 1):
             name = f"{source.stem}_coloured{f'-{number}' if count > 1 else ''}{suffix}"
-            save_picture(picture, target / name, source)
-            found.append((preview(picture), str(target / name)))
+            save_picture(result, target / name, source)
+            found.append((preview(result), str(target / name)))
         return {
             results: found,
             shown: gr.Image(visible=False),
@@ -249,7 +179,7 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                upload = gr.File(label=f"{READ}, up to {LARGEST_MB} MB", file_types=UPLOADED, height=170)
+                upload = gr.File(label=f"{READ}, up to {LARGEST_MB} MB", file_types=[*FORMATS], height=170)
                 status = gr.Markdown(visible=False, elem_classes="refused")
                 count = gr.Slider(
                     1, MOST_SAMPLES, value=1, step=1, label="Number of colourings", visible=colorizer.has_dropout

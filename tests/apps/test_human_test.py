@@ -1,27 +1,34 @@
 """The human test: the pairs, the server, the page in a real browser, and the rate."""
 
 import json
-import urllib.error
+import signal
+import socket
+import subprocess
+import sys
 import urllib.request
-from threading import Thread
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
+from fastapi.testclient import TestClient
+from notebook_tools import ROOT
 from pictures import photograph
 from PIL import Image
 
 from colorize_lib import color
 from colorize_lib.__main__ import main
-from colorize_lib.apps.human_test.pairs import PRACTICE, SCORED, VIGILANCE, PairList, draw_pairs, write_pairs
+from colorize_lib.apps.human_test import pairs as human_pairs
+from colorize_lib.apps.human_test.pairs import PairList, draw_pairs, write_pairs
 from colorize_lib.apps.human_test.results import fooled_rate, read_answers
-from colorize_lib.apps.human_test.server import TestServer
+from colorize_lib.apps.human_test.server import Answer, HumanTest, build_app
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.evaluation.answers import paint_grey
 from colorize_lib.images import resize
 
-PAIRS = PRACTICE + SCORED + VIGILANCE
+FEW = {"PRACTICE": 3, "SCORED": 4, "VIGILANCE": 1}
+PAIRS = sum(FEW.values())
 RATER = "0123456789ab"
 
 
@@ -32,7 +39,15 @@ def dl() -> LabLoader:
 
 
 @pytest.fixture
-def pairs(dl, tmp_path) -> PairList:
+def all_pairs(dl, tmp_path) -> PairList:
+    return write_pairs(tmp_path / "human_test", paint_grey, dl)
+
+
+@pytest.fixture
+def pairs(dl, tmp_path, monkeypatch) -> PairList:
+    """A test of few pairs."""
+    for name, count in FEW.items():
+        monkeypatch.setattr(human_pairs, name, count)
     return write_pairs(tmp_path / "human_test", paint_grey, dl)
 
 
@@ -56,11 +71,10 @@ def test_few_photographs_are_all_used_before_one_comes_again():
         draw_pairs(0, seed=0)
 
 
-def test_pictures_are_the_truth_the_answers_and_obviously_wrong_ones(pairs, dl):
-    table = pairs.table
-    assert len(table) == PAIRS and len(list((pairs.folder / "pictures").iterdir())) == 2 * PAIRS
-    for row in table.itertuples():
-        truth, fake = (np.asarray(Image.open(pairs.folder / name)).astype(int) for name in (row.truth, row.fake))
+def test_pictures_are_the_truth_the_answers_and_obviously_wrong_ones(all_pairs, dl):
+    assert len(all_pairs.table) == 54 and len(list((all_pairs.folder / "pictures").iterdir())) == 2 * 54
+    for row in all_pairs.table.itertuples():
+        truth, fake = (np.asarray(Image.open(all_pairs.folder / name)).astype(int) for name in (row.truth, row.fake))
         np.testing.assert_array_equal(truth, dl.dataset.rgb([row.photograph])[0].numpy())
         if row.kind == "vigilance":
             assert np.abs(fake - truth).mean() > 20
@@ -68,25 +82,25 @@ def test_pictures_are_the_truth_the_answers_and_obviously_wrong_ones(pairs, dl):
             assert np.ptp(fake, axis=-1).max() <= 1  # what the judged answer, grey, painted
 
 
-def test_names_of_pictures_do_not_tell_which_is_the_fake(pairs):
-    numbers = pairs.table[["truth", "fake"]].map(lambda name: int(name[-7:-4]))
+def test_names_of_pictures_do_not_tell_which_is_the_fake(all_pairs):
+    numbers = all_pairs.table[["truth", "fake"]].map(lambda name: int(name[-7:-4]))
     assert 0.3 < (numbers.fake > numbers.truth).mean() < 0.7
     assert 0.3 < (numbers.fake % 2).mean() < 0.7
 
 
+def answer(pairs: PairList, rater: str = RATER, pair: int = 0) -> None:
+    HumanTest(pairs).save(Answer(rater=rater, pair=pair, answer="left", seconds=1.0))
+
+
 def test_the_same_pairs_are_left_as_they_are_with_their_answers(pairs, dl):
-    server = TestServer(pairs, port=0)
-    server.save(RATER, 0, "left", 1.0)
-    server.server_close()
+    answer(pairs)
     again = write_pairs(pairs.folder, paint_grey, dl)
     assert again.digest == pairs.digest and len(read_answers(again)) == 1
 
 
 def test_other_pairs_move_the_old_ones_away_with_their_answers(pairs, dl):
     digest = pairs.digest
-    server = TestServer(pairs, port=0)
-    server.save(RATER, 0, "left", 1.0)
-    server.server_close()
+    answer(pairs)
     fresh = write_pairs(pairs.folder, lambda L: color.lab_to_rgb(L, torch.full((1, 2, 32, 32), 0.2)), dl)
     assert fresh.folder == pairs.folder and fresh.digest != digest and read_answers(fresh).empty
     kept = PairList(pairs.folder.with_name(f"human_test-{digest}"))
@@ -97,77 +111,74 @@ def test_other_pairs_move_the_old_ones_away_with_their_answers(pairs, dl):
 
 
 @pytest.fixture
-def server(pairs):
-    server = TestServer(pairs, port=0)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def client(pairs) -> TestClient:
+    return TestClient(build_app(pairs), "http://127.0.0.1:8000")
 
 
-def get(server: TestServer, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}{path}") as answer:
-        return answer.read()
-
-
-def post(server: TestServer, **answer) -> dict:
-    url, body = f"http://127.0.0.1:{server.server_port}/answer", json.dumps(answer).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as reply:
-        return json.loads(reply.read())
-
-
-def test_a_rater_sees_every_pair_once_and_goes_on_where_the_page_was_closed(server, pairs):
-    rater = json.loads(get(server, "/rater"))["rater"]
-    assert rater != json.loads(get(server, "/rater"))["rater"]
+def test_a_rater_sees_every_pair_once_and_goes_on_where_the_page_was_closed(client, pairs):
+    rater = client.get("/rater").json()["rater"]
+    assert rater != client.get("/rater").json()["rater"]
     seen = []
     for number in range(PAIRS):
-        shown = json.loads(get(server, f"/next?rater={rater}"))
-        assert shown == json.loads(get(server, f"/next?rater={rater}"))  # a reload shows the same pair
+        shown = client.get(f"/next?rater={rater}").json()
+        assert shown == client.get(f"/next?rater={rater}").json()  # a reload shows the same pair
         assert shown["pair"] == number and "fake" not in json.dumps(shown)
         row = pairs.table.iloc[number]
         assert {shown["left"], shown["right"]} == {row.truth, row.fake} and shown[row.fake_side] == row.fake
-        assert get(server, f"/{shown['left']}").startswith(b"\x89PNG")
-        reply = post(server, rater=rater, pair=number, answer="left", seconds=0.5)
+        assert client.get(f"/{shown['left']}").content.startswith(b"\x89PNG")
+        reply = client.post("/answer", json={"rater": rater, "pair": number, "answer": "left", "seconds": 0.5}).json()
         expected = {"right": row.fake_side == "left", "fake_side": row.fake_side} if row.kind == "practice" else {}
         assert reply == expected  # only practice tells
         assert len(read_answers(pairs)) == number + 1  # saved before the next pair is asked for
         seen.append((shown["practice"], shown["number"], shown["of"]))
-    assert seen == [(True, k, 10) for k in range(1, 11)] + [(False, k, 44) for k in range(1, 45)]
-    assert json.loads(get(server, f"/next?rater={rater}")) == {"done": True}
+    assert seen == [(True, k, 3) for k in range(1, 4)] + [(False, k, 5) for k in range(1, 6)]
+    assert client.get(f"/next?rater={rater}").json() == {"done": True}
     answers = read_answers(pairs)
     assert (answers.right == (answers.fake_side == "left")).all() and (answers.rater == rater).all()
 
 
+GOOD = {"rater": RATER, "pair": 0, "answer": "left", "seconds": 1}
+
+
 @pytest.mark.parametrize(
-    "answer",
+    "body",
     [
-        {"rater": "../../etc", "pair": 0, "answer": "left", "seconds": 1},
-        {"rater": RATER, "pair": 1, "answer": "left", "seconds": 1},  # not the next one
-        {"rater": RATER, "pair": 0, "answer": "both", "seconds": 1},
-        {"rater": RATER, "pair": "0", "answer": "left", "seconds": 1},
-        {"rater": RATER, "pair": 0, "answer": "left", "seconds": "long"},
-        {"rater": RATER, "answer": "left"},
+        json.dumps(GOOD | {"rater": "../../etc"}),
+        json.dumps(GOOD | {"pair": 1}),  # not the next one
+        json.dumps(GOOD | {"pair": "0"}),
+        json.dumps(GOOD | {"answer": "both"}),
+        *(json.dumps(GOOD | {"seconds": seconds}) for seconds in ("long", -1, float("nan"), float("inf"))),
+        json.dumps({"rater": RATER, "answer": "left"}),
+        json.dumps(GOOD) + " " * 1000,
+        "",
     ],
 )
-def test_what_is_no_answer_is_refused_and_not_saved(server, pairs, answer):
-    with pytest.raises(urllib.error.HTTPError) as error:
-        post(server, **answer)
-    assert error.value.code == 400
+def test_what_is_no_answer_is_refused_and_not_saved(client, pairs, body):
+    assert client.post("/answer", content=body).status_code == 400
     assert read_answers(pairs).empty and not pairs.answers.exists()
+    assert client.post("/answer", json=GOOD).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/pairs.csv", "/../pairs.csv", "/answers/x.csv", "/pictures/nothing.png"])
-def test_nothing_but_the_pictures_of_the_pairs_is_served(server, path):
-    with pytest.raises(urllib.error.HTTPError) as error:
-        get(server, path)
-    assert error.value.code == 404
+@pytest.mark.parametrize(
+    ("host", "headers", "status"),
+    [
+        ("127.0.0.1", {"Host": "localhost:8000", "Origin": "http://localhost:8000"}, 200),
+        ("127.0.0.1", {"Host": "elsewhere.example"}, 400),
+        ("127.0.0.1", {"Origin": "http://elsewhere.example"}, 403),
+        ("127.0.0.1", {"Host": socket.gethostname()}, 400),
+        ("0.0.0.0", {"Host": socket.gethostname()}, 200),  # others on the network were let in
+        ("0.0.0.0", {"Host": "elsewhere.example"}, 400),
+    ],
+    ids=str,
+)
+def test_it_answers_only_to_its_own_page(pairs, host, headers, status):
+    client = TestClient(build_app(pairs, host), "http://127.0.0.1:8000", headers=headers)
+    assert client.get("/").status_code == client.post("/answer", json=GOOD).status_code == status
 
 
-def test_it_listens_on_this_machine_alone(pairs):
-    server = TestServer(pairs, port=0)
-    assert server.server_address[0] == "127.0.0.1"
-    server.server_close()
+@pytest.mark.parametrize("path", ["/pairs.csv", "/..%2fpairs.csv", "/pictures/..%2fpairs.csv", "/docs"])
+def test_nothing_but_the_pictures_of_the_pairs_is_served(client, path):
+    assert client.get(path).status_code == 404
 
 
 def test_the_command_without_pairs_says_how_to_make_them(tmp_path, capsys):
@@ -175,28 +186,53 @@ def test_the_command_without_pairs_says_how_to_make_them(tmp_path, capsys):
     assert "pairs.csv does not exist: notebook 06 draws the pairs" in capsys.readouterr().err
 
 
-def test_the_command_names_a_port_that_is_taken(server, pairs, capsys):
-    assert main(["human-test", str(pairs.folder), "--port", str(server.server_port)]) == 1
-    assert f"port {server.server_port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
+def test_the_command_names_a_port_that_cannot_be_used(pairs, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["human-test", str(pairs.folder), "--port", str(port)]) == 1
+    assert f"port {port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
+    assert main(["human-test", str(pairs.folder), "--port", "70000"]) == 1
+    assert "--port 70000: give 0 to 65535" in capsys.readouterr().err
+
+
+def test_the_command_listens_here_alone_until_ctrl_c(pairs):
+    command = [sys.executable, "-m", "colorize_lib", "human-test", str(pairs.folder), "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == f"answers go to {pairs.answers}\n"
+        address = process.stdout.readline().split()[1]
+        sockets = psutil.Process(process.pid).net_connections("inet")
+        assert [one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN] == ["127.0.0.1"]
+        assert b"Which one is the fake?" in urllib.request.urlopen(address).read()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT and told == ""
+
+
+def test_the_command_without_fastapi_says_how_to_get_it(pairs, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "colorize_lib.apps.human_test.server")
+    monkeypatch.setitem(sys.modules, "fastapi", None)  # as if it were not installed
+    assert main(["human-test", str(pairs.folder)]) == 1
+    assert "error: the package fastapi is missing" in capsys.readouterr().err
 
 
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def page(chromium, server):
+def page(chromium, served, pairs):
     """The page at the width of a phone, its clock sped up; any request to elsewhere fails the test."""
     context = chromium.new_context(viewport={"width": 375, "height": 667})
     page = context.new_page()
     elsewhere, errors = [], []
-    origin = f"http://127.0.0.1:{server.server_port}/"
-    page.on("request", lambda request: request.url.startswith((origin, "data:")) or elsewhere.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))
     page.clock.install()
-    page.goto(origin)
-    yield page
-    context.close()
+    with served(build_app(pairs)) as port:
+        origin = f"http://127.0.0.1:{port}/"
+        page.on("request", lambda request: request.url.startswith((origin, "data:")) or elsewhere.append(request.url))
+        page.goto(origin)
+        yield page
+        context.close()
     assert elsewhere == [] and errors == []
 
 
@@ -210,7 +246,7 @@ def until_asked(page) -> None:
     raise AssertionError("the page never asked: " + page.locator("body").inner_text())
 
 
-def test_from_start_to_saved_csv_in_a_browser(page, server, pairs):
+def test_from_start_to_saved_csv_in_a_browser(page, pairs):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than a phone"
     page.get_by_role("button", name="Start").click()
     table = pairs.table
@@ -225,8 +261,8 @@ def test_from_start_to_saved_csv_in_a_browser(page, server, pairs):
             page.get_by_text(f"the {row.fake_side} one, framed in red, is the fake").wait_for()
             assert page.locator("img.shown").count() == 2
             page.keyboard.press("Enter")
-        if number == 4:  # closed, and opened again in the same browser
-            page.locator("#status").filter(has_text="6 of 10").wait_for()
+        if number == 1:  # closed, and opened again in the same browser
+            page.locator("#status").filter(has_text="3 of 3").wait_for()
             page.reload()
             page.get_by_role("button", name="Start").click()
     page.get_by_text("That was the last pair").wait_for()
@@ -306,8 +342,7 @@ def test_a_file_that_holds_no_answers_is_named(pairs):
 
 
 def test_answers_to_other_pairs_do_not_count(pairs):
-    server = TestServer(pairs, port=0)
-    server.digest = "of another list"
-    server.save(RATER, 0, "left", 1.0)
-    server.server_close()
+    test = HumanTest(pairs)
+    test.digest = "of another list"
+    test.save(Answer(**GOOD))
     assert read_answers(pairs).empty
