@@ -1,0 +1,109 @@
+"""What notebook 09 gathers: tables and sentences of the files that a run has left, here those of the published run."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from notebook_tools import ROOT
+from pictures import photograph, save
+
+from colorize_lib.data.shipped import package_photographs
+from colorize_lib.evaluation import reports, results
+
+PUBLISHED = ROOT / "outputs" / "published"
+
+
+@pytest.fixture
+def profile(tmp_path) -> Path:
+    """A copy of the published records, to be changed."""
+    for path in PUBLISHED.glob("0*/*.[jc]s*"):
+        (tmp_path / path.parent.name).mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / path.parent.name / path.name)
+    return tmp_path
+
+
+def change(profile: Path, number: str, **entries) -> None:
+    [path] = profile.glob(f"{number}_*/metrics.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def test_the_table_has_the_figures_of_06_with_their_intervals_and_verdicts(profile):
+    table = results.with_intervals(results.read_records(profile))
+    row = pd.read_csv(profile / "06_evaluation" / "scores.csv", index_col=["answer", "figure"]).loc[("grey", "l1_ab")]
+    assert table.loc["grey", "L1"].replace("\u00a0", " ") == f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    assert table.loc["grey", "L1 against grey"] == "" and table.columns[0] == "L1" and len(table) > 3
+    metrics = json.loads((profile / "06_evaluation" / "metrics.json").read_text())
+    for name, of in metrics["against_grey"].items():
+        assert table.loc[name, "L1 against grey"].startswith(f"{of['l1_ab']['difference']:.2f}")
+        assert table.loc[name, "L1 against grey"].endswith("≈") == (of["l1_ab"]["verdict"] == "unresolved")
+
+
+def test_losses_stand_beside_those_that_the_reports_print(profile):
+    table = results.losses(results.read_records(profile))
+    assert [name[:2] for name in table.index] == ["S1"] * 3 + ["S2"] * 3 + ["S3"] * 2
+    printed = [name for name in table.index if "its report" in name]
+    assert printed == list(reports.PRINTED_LOSSES)
+    assert table.loc["S1, its report, epoch 1, iteration 200 of 500"].tolist()[:2] == ["0.450", "0.470"]
+    history = pd.read_csv(profile / "02_baseline_unet_cgan" / "history.csv").query("kind == 'epoch'")
+    assert table.loc["S1, notebook 02, mean of epoch 1"].iloc[-1] == f"{history.loss_G.iloc[0]:.3f}"
+    pretrained = pd.read_csv(profile / "03_resnet18_l1_pretraining" / "history.csv").query("kind == 'epoch'")
+    [of_03] = [name for name in table.index if "notebook 03" in name]
+    assert set(table.loc[of_03]) == {"", f"{100 * pretrained.loss_L1.iloc[-1]:.3f}"}
+
+
+def test_times_and_cifar_stand_beside_what_others_say(profile):
+    records = results.read_records(profile)
+    assert results.times(records).index.tolist() == ["S1", "S2", "S3"]
+    metrics = records["02"].metrics
+    each = f"{metrics['training_seconds'] / metrics['iterations']:.2g} s an iteration of 8 at 96 px"
+    assert results.times(records).loc["S1", "here"].startswith(each)
+    table = results.cifar(records)
+    assert table.iloc[0].tolist() == ["5.10", "24.1%", "65.5%"] and "published" in table.index[0]
+    assert table.loc["S4", "MAE"] == f"{records['05'].metrics['validation']['S4']['val_mae']:.2f}"
+    assert results.runs(records).loc["06_evaluation", "commit"] == records["06"].env["commit"][:7]
+
+
+def test_the_strip_goes_from_the_lowest_error_to_the_highest(profile):
+    errors = {"rocket": 7.0, "astronaut": 6.0, "coffee": 5.0}
+    change(profile, "07", errors={name: {"L1 of ab": error, "L1 of grey": 6.5} for name, error in errors.items()})
+    for seed, name in enumerate(errors):
+        save(photograph(seed, (80, 60)), profile / "07_colorize_your_photos" / "colored" / f"{name}.png")
+    rows, titles = results.package_strip(results.read_records(profile))
+    assert titles == ["best\ncoffee\nL1 5.0", "median\nastronaut\nL1 6.0", "worst\nrocket\nL1 7.0"]
+    assert list(rows) == ["grey", "coloured", "truth"]
+    assert all(of.shape == (3, results.SIDE, results.SIDE, 3) and of.dtype == np.uint8 for of in rows.values())
+    assert (np.ptp(rows["grey"], axis=3) == 0).all() and (np.ptp(rows["truth"], axis=3) > 0).any()
+    assert set(errors) <= set(package_photographs())
+    assert "2 of 3 package photographs" in results.findings(results.read_records(profile))[-1]
+
+
+def test_the_words_of_a_finding_follow_its_figures(profile):
+    def told() -> str:
+        return "\n".join(results.findings(results.read_records(profile)))
+
+    metrics = json.loads((profile / "06_evaluation" / "metrics.json").read_text())
+    assert "**ResNet18, GAN (04)** errs least on 600" in told() and "4 of 4 generators err resolvably less" in told()
+    for of in metrics["against_grey"].values():
+        of["l1_ab"]["verdict"] = "worse"
+    metrics["validation"]["grey"]["l1_ab"]["value"] = 1.0
+    change(profile, "06", **metrics | {"fooled": {"rate": 0.25, "answers": 40}})
+    assert "**grey** errs least" in told() and "0 of 4 generators" in told() and "it errs more than grey" in told()
+    assert "People took 25% of" in told()
+    collapse = json.loads((profile / "05_cifar10_cgan" / "metrics.json").read_text())["collapse"]
+    change(
+        profile, "05", collapse={name: of | {"collapsed at the end": name == "ours"} for name, of in collapse.items()}
+    )
+    assert "flags at the end: ours." in told()
+
+
+def test_what_was_not_run_is_left_out(tmp_path):
+    records = results.read_records(tmp_path)
+    assert results.findings(records) == [] and results.package_strip(records) == ({}, [])
+    for table in (results.with_intervals, results.scores, results.losses, results.times, results.cifar, results.runs):
+        assert len(table(records)) == 0
+    (tmp_path / "02_baseline_unet_cgan").mkdir()
+    shutil.copy(PUBLISHED / "02_baseline_unet_cgan" / "history.csv", tmp_path / "02_baseline_unet_cgan")
+    assert len(results.losses(results.read_records(tmp_path))) == 0  # it has begun, and not come to its end
