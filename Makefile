@@ -13,21 +13,13 @@ UV   := $(VENV)/bin/uv
 export UV_HTTP_TIMEOUT ?= 600
 
 SETTINGS := $(if $(PHOTOS),--set 'folder=$(PHOTOS)') $(foreach pair,$(SET),--set '$(pair)')
-RUN      := notebooks/run.py --profile $(PROFILE) $(SETTINGS)
-# The notebooks that train can run in several processes.
-TRAINING := 02% 03% 04% 05%
-LAUNCHER := $(if $(LAUNCH),-m accelerate.commands.launch $(LAUNCH))
-launcher  = $(PY) $(if $(filter $(TRAINING),$(1)),$(LAUNCHER))
-
-NOTEBOOKS := $(notdir $(basename $(sort $(wildcard notebooks/0*.ipynb))))
-OUT       := outputs/$(PROFILE)
-# The settings of the last `make run-all` are kept in a file, which is remade when they differ.
-SAME     := $(shell echo "$(SETTINGS)" | cmp -s - $(OUT)/.settings && echo yes)
-LIBRARY   := $(wildcard colorize_lib/*.py colorize_lib/*/*.py)
+RUN      := notebooks/tools/run.py --profile $(PROFILE) $(SETTINGS) $(if $(LAUNCH),--launch='$(LAUNCH)')
+OUT      := outputs/$(PROFILE)
+# The files with badges that open notebooks in Colab, and with the cells that clone the repository there.
+BADGED   := README.md $(wildcard notebooks/0*.ipynb outputs/published/*/*.ipynb)
 
 .DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
-.PHONY: FORCE help setup run-all run readme report publish release human-test demo bench test lint format badges lock clean
+.PHONY: help setup run-all run readme report publish release human-test demo bench test lint format badges lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,44 +43,24 @@ lock: ## Resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --extra dev --extra demo --extra scale --extra imagenet --universal --generate-hashes --upgrade \
 	  --quiet --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
-run-all: $(foreach nb,$(NOTEBOOKS),$(OUT)/$(nb)/$(nb).ipynb) ## Run all notebooks under PROFILE; finished ones are left alone
+run-all: setup ## Run all notebooks under PROFILE; again only those that read something that changed
+	$(PY) $(RUN) --changed
 
 run: setup ## Run one notebook: make run NB=02
 	@test -n "$(NB)" || { echo "say which notebook: make run NB=02"; exit 1; }
-	$(call launcher,$(NB)) $(RUN) $(NB)
-
-define notebook_rule
-$(OUT)/$(1)/$(1).ipynb: notebooks/$(1).ipynb notebooks/profiles/$(PROFILE).yaml notebooks/run.py $(LIBRARY) \
-    $(OUT)/.settings | setup
-	@$$(call launcher,$(1)) $$(RUN) $(1)
-endef
-$(foreach nb,$(NOTEBOOKS),$(eval $(call notebook_rule,$(nb))))
-
-$(OUT)/.settings: $(if $(SAME),,FORCE) | setup
-	@$(PY) $(RUN) --check
-	@mkdir -p $(OUT) && echo "$(SETTINGS)" > $@
-
-FORCE:
-
-# What a notebook reads of the ones before it: 01 comes first for its printed overview, 04 starts from 03's weights, 06
-# judges the weights of all, 07 colours with the shipped generator, or one that its profile names.
-executed = $(OUT)/$(1)/$(1).ipynb
-$(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining): | $(call executed,01_data_exploration)
-$(call executed,04_resnet18_gan_finetune): $(call executed,02_baseline_unet_cgan) $(call executed,03_resnet18_l1_pretraining)
-$(call executed,06_evaluation): $(call executed,04_resnet18_gan_finetune) $(call executed,05_cifar10_cgan)
-$(call executed,07_colorize_your_photos): $(call executed,04_resnet18_gan_finetune)
+	$(PY) $(RUN) $(NB)
 
 readme: setup ## Write the tables of the README from outputs/published
 	$(PY) notebooks/tools/readme.py
 
 report: setup ## Make a site of PROFILE's executed notebooks: outputs/PROFILE/report/index.html
-	$(PY) notebooks/report.py --profile $(PROFILE)
+	$(PY) notebooks/tools/report.py --profile $(PROFILE)
 
 publish: setup ## Copy PROFILE's notebooks without its photographs to outputs/published, to be committed
-	$(PY) notebooks/publish.py --profile $(PROFILE)
+	$(PY) notebooks/tools/publish.py --profile $(PROFILE)
 
 release: setup ## Ship a trained generator in weights/: make release PROFILE=photos NB=03/bold
-	$(PY) notebooks/release.py --profile $(PROFILE) --notebook $(NB)
+	$(PY) notebooks/tools/release.py --profile $(PROFILE) --notebook $(NB)
 
 human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
 	$(PY) -m colorize_lib human-test $(OUT)/06_evaluation/human_test
@@ -113,7 +85,10 @@ format: setup ## Mend style, and strip the notebooks
 	$(VENV)/bin/nbstripout --keep-id notebooks/*.ipynb
 
 badges: ## Have badges and Colab cells name your repository: make badges REPO=owner/name
-	@$(PYTHON) notebooks/badges.py "$$REPO"
+	@echo "$$REPO" | grep -qxE '[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+' || { echo "make badges REPO=owner/name" >&2; exit 1; }
+	@sed -i.bak -E -e "s#(colab\.research\.google\.com/github/)[^/]+/[^/]+/blob#\1$$REPO/blob#g" \
+	  -e "s#(COLORIZE_LAB_URL[^/]*//github\.com/)[^/]+/[^\"\\]+#\1$$REPO#" $(BADGED)
+	@rm $(BADGED:=.bak)
 
 clean: ## Delete outputs/PROFILE, with checkpoints and people's answers
 	rm -rf $(OUT)

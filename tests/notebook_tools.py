@@ -1,12 +1,10 @@
 """What the tests of the notebooks and of what surrounds them share."""
 
 import ast
-import importlib.util
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 from nbformat import NotebookNode
@@ -26,14 +24,6 @@ def copy_repository(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     return folder
-
-
-def load_runner() -> ModuleType:
-    """notebooks/run.py, which is a script and belongs to no package, as a fresh module."""
-    spec = importlib.util.spec_from_file_location("notebook_runner", ROOT / "notebooks" / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @cache

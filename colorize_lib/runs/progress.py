@@ -13,7 +13,7 @@ SECONDS_BETWEEN_LINES = 10  # what takes less than this prints nothing
 
 
 def is_headless() -> bool:
-    """True if notebooks are run by `notebooks/run.py`, with nobody watching."""
+    """True if notebooks are run by `notebooks/tools/run.py`, with nobody watching."""
     return os.environ.get(LINES) == "lines"
 
 

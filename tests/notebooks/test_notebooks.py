@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from itertools import combinations
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from notebook_tools import (
     ROOT,
     bootstrap_cells,
     code_cells,
-    load_runner,
+    copy_repository,
     parameter_cells,
     parameters,
     read,
 )
+
+from profiles import load_profile
 
 MAX_LINES = 15
 PROFILES = sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml"))
@@ -43,7 +46,7 @@ def calls(tree: ast.AST | list[ast.AST]) -> list[str]:
 
 def test_there_are_notebooks_with_numbers_of_their_own():
     numbers = [path.name[:2] for path in NOTEBOOKS]
-    assert numbers[:4] == ["01", "02", "03", "04"]
+    assert numbers[:7] == [f"{n:02d}" for n in range(1, 8)] and numbers[-1] == "09"
     assert len(set(numbers)) == len(numbers)
 
 
@@ -156,6 +159,25 @@ def test_starts_its_own_run_and_writes_metrics_last(path):
     assert writers == code_cells(path)[-1:]
 
 
+def test_make_badges_stamps_every_badge_and_colab_cell_and_nothing_else(tmp_path):
+    copy = copy_repository(tmp_path)
+    [owner] = {re.search(r"github\.com/([^\"]+)\"", bootstrap_cells(path)[0].source)[1] for path in NOTEBOOKS}
+    before = {path: path.read_text() for path in (*copy.rglob("*.ipynb"), copy / "README.md")}
+
+    def make(name: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["make", "badges", f"REPO={name}"], cwd=copy, capture_output=True, text=True)
+
+    for wrong in ("", "colours", "a/b/c", "-a/b", "a'/b", "https://github.com/a/b"):
+        done = make(wrong)
+        assert done.returncode and "make badges REPO=owner/name" in done.stderr
+    assert all(path.read_text() == text for path, text in before.items())
+    assert make("some-body/my.lab_2").returncode == 0
+    for path, text in before.items():
+        assert path.read_text() == text.replace(owner, "some-body/my.lab_2"), path
+    assert owner not in "".join(path.read_text() for path in before)
+    assert [path.name for path in copy.rglob("*.bak")] == []
+
+
 def test_a_parameter_has_one_type_and_one_default_in_all_notebooks():
     for one, other in combinations(NOTEBOOKS, 2):
         shared = parameters(one).keys() & parameters(other).keys()
@@ -164,12 +186,12 @@ def test_a_parameter_has_one_type_and_one_default_in_all_notebooks():
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profile_loads(profile):
-    loaded = load_runner().load_profile(profile, [])
+    loaded = load_profile(profile, [])
     assert list(loaded) == [path.stem for path in NOTEBOOKS]
     assert all(values["profile"] == profile for values in loaded.values())
 
 
 def test_the_defaults_are_the_profile_colab():
-    loaded = load_runner().load_profile("colab", [])
+    loaded = load_profile("colab", [])
     for path in NOTEBOOKS:
         assert loaded[path.stem] == {key: parameters(path)[key] for key in loaded[path.stem]}

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from notebook_tools import NOTEBOOKS, ROOT, code_cells
 from PIL import Image
 from safetensors.torch import load_file
 
+import release
 from colorize_lib.__main__ import main
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.data.shipped import package_photographs
@@ -20,9 +20,6 @@ from colorize_lib.files import sha256
 from colorize_lib.models import GeneratorConfig, build_generator, weights
 from colorize_lib.models.weights import SHIPPED, CheckpointError, find_weights, read_generator, save_weights
 from colorize_lib.training.gan import GanConfig
-
-sys.path.insert(0, str(ROOT / "notebooks"))
-import release
 
 SMALL = GeneratorConfig("unet", size=32, n_down=5, num_filters=4)
 INTERVAL = {"value": 10.5, "low": 9.5, "high": 11.5}
@@ -51,9 +48,8 @@ def test_the_command_colours_with_them_by_default(tmp_path, capsys):
     source = package_photographs()["coffee"]
     assert main(["colorize", str(source), "--output", str(tmp_path / "coffee.png"), "--device", "cpu"]) == 0
     assert f"weights: {SHIPPED}" in capsys.readouterr().err
-    np.testing.assert_array_equal(
-        np.asarray(Image.open(tmp_path / "coffee.png")), np.asarray(Colorizer.load(SHIPPED, "cpu")(source))
-    )
+    painted = np.asarray(Image.open(tmp_path / "coffee.png"))
+    np.testing.assert_array_equal(painted, np.asarray(Colorizer.load(SHIPPED, "cpu")(source)))
 
 
 def test_their_card_says_what_a_reader_must_know():

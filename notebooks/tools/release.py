@@ -1,8 +1,8 @@
-"""Ship a trained generator with the repository: `python notebooks/release.py --profile photos --notebook 03/bold`.
+"""Ship a trained generator with the repository: `notebooks/tools/release.py --profile photos --notebook 03/bold`.
 
 Writes `weights/`: the generator in 16-bit floats, its SHA-256 and its model card. The generator is then the default of
 the command, the page, the Colorizer and notebook 07. Notebook 06 has to have judged it, as the card has its figures.
-Where it was trained on other photographs than the published run, `reporting/card.md` must be told which.
+Where it was trained on other photographs than the published run, `card.md` beside this file must be told which.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def release(profile: str, notebook: str, target: Path = SHIPPED) -> Path:
     digest = sha256(target)
     write_text(target.with_name(DIGESTS), f"{digest}  {target.name}\n")
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "reporting"),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,26 +16,25 @@ import pytest
 from notebook_tools import copy_repository
 from PIL import Image
 
+import publish
+import report
 from colorize_lib.apps.human_test.pairs import PairList
 from colorize_lib.apps.human_test.server import Answer, HumanTest
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.data.shipped import old_photographs, package_photographs
 from colorize_lib.models.weights import load_generator
-from colorize_lib.runs.run import file_digest
 
 TRAINING = ["02_baseline_unet_cgan", "03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
-ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan", "06_evaluation", "07_colorize_your_photos"]
-
-
-def fresh_copy(folder: Path) -> Path:
-    """A copy of the repository, with the times of the files, and this environment."""
-    (copy_repository(folder) / ".venv").symlink_to(sys.prefix)
-    return folder
+ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan", "06_evaluation", "07_colorize_your_photos", "09_results"]
+RUNNER = [sys.executable, "notebooks/tools/run.py", "--profile", "test"]
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    return fresh_copy(tmp_path_factory.mktemp("repository"))
+    """A copy of the repository, and this environment."""
+    folder = copy_repository(tmp_path_factory.mktemp("repository"))
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
 
 
 def make(copy: Path, *words: str) -> str:
@@ -49,16 +49,16 @@ def variables(copy: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(copy), "MAKEFLAGS": ""}
 
 
-def to_run(copy: Path, *words: str) -> list[str]:
+def to_run(copy: Path, *settings: str) -> list[str]:
     """The notebooks that `make run-all` would run now."""
-    planned = make(copy, "--dry-run", "run-all", "PROFILE=test", *words)
-    return [line.split()[-1] for line in planned.splitlines() if "notebooks/run.py" in line and "--check" not in line]
+    command = [*RUNNER, "--changed", "--dry-run", *settings]
+    done = subprocess.run(command, cwd=copy, env=variables(copy), capture_output=True, text=True, check=True)
+    return re.findall(r"^== (\w+)", done.stdout, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def outputs(copy) -> Path:
-    """`outputs/test` after `make run-all PROFILE=test`."""
-    assert to_run(copy) == ALL
+    """`outputs/test` after `make run-all PROFILE=test`, the only run of the whole pipeline in all tests."""
     printed = make(copy, "run-all", "PROFILE=test")
     assert "40 photographs: " in printed and "resuming after epoch 1" in printed
     return copy / "outputs" / "test"
@@ -70,12 +70,12 @@ def test_every_notebook_leaves_its_record(outputs, name):
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
     assert not (outputs / name / f"{name}.failed.ipynb").exists()
     figures = sorted((outputs / name / "figures").glob("*.png"))
-    assert len(figures) >= 4
+    assert len(figures) >= (2 if name == "09_results" else 4)
     for figure in figures:
         extremes = Image.open(figure).convert("L").getextrema()
         assert extremes[0] < 100 and extremes[1] > 200, f"{figure.name} is empty"
     metrics = json.loads((outputs / name / "metrics.json").read_text())
-    if name != "07_colorize_your_photos":  # which compares nothing with grey
+    if name[:2] not in ("07", "09"):  # which judge nothing
         assert ("l1_ab" if name == "06_evaluation" else "val_L1") in metrics["validation"]["grey"]
     assert json.loads((outputs / name / "config.json").read_text())["profile"] == "test"
     assert json.loads((outputs / name / "env.json").read_text())["packages"]["torch"]
@@ -132,28 +132,21 @@ def test_the_evaluation_judges_every_generator_of_its_size(outputs):
     assert "left out, LPIPS" in text and "no answers yet to the 54 pairs" in text
 
 
-def without_times(figures: dict) -> dict:
-    """What metrics.json holds, without the figures that are times: they have `seconds` in their names."""
-    kept = {name: value for name, value in figures.items() if "seconds" not in name}
-    return {name: without_times(value) if isinstance(value, dict) else value for name, value in kept.items()}
+def test_the_results_gather_what_the_others_found(outputs):
+    found = json.loads((outputs / "09_results" / "metrics.json").read_text())
+    assert found["read"] == ALL[:-1] and len(found["findings"]) >= 5
+    cells = nbformat.read(outputs / "09_results" / "09_results.ipynb", as_version=4).cells
+    shown = str([cell.outputs for cell in cells if cell.cell_type == "code"])
+    assert "errs least" in shown and "not been run" not in shown
+    pages = {path.name for path in report.build_site(outputs).parent.glob("*.html")}
+    assert pages == {"index.html", *(f"{name}.html" for name in ALL[:-1])}
 
 
-def results(outputs: Path) -> dict[str, object]:
-    """The settings and figures of every notebook that trains or judges, and the digests of all weights."""
-    files = [outputs / name / f"{kind}.json" for name in ALL[1:-1] for kind in ("config", "metrics")]
-    found = {file: without_times(json.loads(file.read_text())) for file in files}
-    found |= {file: file_digest(file) for file in outputs.rglob("net_G.safetensors")}
-    return {file.relative_to(outputs).as_posix(): content for file, content in found.items()}
-
-
-# It stands before the tests that run notebooks again in the first copy.
-def test_a_second_run_from_scratch_gives_equal_figures_and_weights_to_the_bit(outputs, tmp_path):
-    again = fresh_copy(tmp_path)
-    command = [sys.executable, "notebooks/run.py", "--profile", "test", *ALL[1:-1]]  # one runner: cheaper than make
-    subprocess.run(command, cwd=again, env=variables(again), check=True, stdout=subprocess.DEVNULL)
-    first, second = results(outputs), results(again / "outputs" / "test")
-    assert sum(name.endswith(".safetensors") for name in first) == len(TRAINING) + 4 and second.keys() == first.keys()
-    assert [name for name in first if second[name] != first[name]] == []
+def test_what_is_published_names_no_path_of_the_machine(outputs, tmp_path):
+    assert [path.stem for path in publish.publish(outputs, tmp_path)] == ALL
+    kinds = (".ipynb", ".json", ".csv")
+    published = [path for path in tmp_path.rglob("*.*") if path.suffix in kinds]
+    assert [path for path in published if str(outputs.parents[1]) in path.read_text()] == []
 
 
 def test_the_evaluation_reads_answers_and_other_seeds(outputs, copy):
@@ -185,26 +178,19 @@ def test_the_notebook_the_command_and_python_colour_alike(outputs, copy):
 
 def test_only_what_changed_is_run_again(outputs, copy):
     assert to_run(copy) == []
-    assert to_run(copy, "SET=batch_size=5") == ALL
+    assert to_run(copy, "--set", "cifar_epochs=3") == ["05_cifar10_cgan", "06_evaluation", "09_results"]
     assert to_run(copy) == []  # asking changed nothing
-    misspelt = ["make", "--old-file=.venv/.installed", "run-all", "PROFILE=test", "SET=epoch=5"]
-    result = subprocess.run(misspelt, cwd=copy, env=variables(copy), capture_output=True, text=True)
-    assert result.returncode != 0 and "did you mean 'epochs'?" in result.stderr
-    assert to_run(copy) == []  # neither did a setting that was refused
-    (copy / "notebooks" / "03_resnet18_l1_pretraining.ipynb").touch()
-    assert to_run(copy) == ["03_resnet18_l1_pretraining", "04_resnet18_gan_finetune", *ALL[-2:]]
-    (copy / "notebooks" / "profiles" / "test.yaml").touch()
-    assert to_run(copy) == ALL
 
 
-def test_an_interrupted_notebook_is_kept_readable_and_goes_on(outputs, copy):
+def test_an_interrupted_notebook_is_kept_readable_and_goes_on_and_another_run_is_equal_to_the_bit(outputs, copy):
     name = TRAINING[0]
-    command = [sys.executable, "notebooks/run.py", "--profile", "test", "--set", "epochs_long=200", name]
-    process = subprocess.Popen(
-        command, cwd=copy, env=variables(copy), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    first = outputs / "first" / name
+    shutil.move(outputs / name, first)
+    command = [*RUNNER, "--set", "epochs_long=200", name]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=copy, env=variables(copy), **streams)
     for line in process.stdout:
-        if line.startswith("epoch 4/200"):
+        if line.startswith("epoch 3/200"):
             process.send_signal(signal.SIGTERM)
             break
     _, errors = process.communicate(timeout=120)
@@ -213,9 +199,14 @@ def test_an_interrupted_notebook_is_kept_readable_and_goes_on(outputs, copy):
     failed = nbformat.read(outputs / name / f"{name}.failed.ipynb", as_version=4)
     assert any("TrainingInterrupted" in str(cell.get("outputs")) for cell in failed.cells)
     assert not (outputs / name / f"{name}.ipynb").exists()
-    reached = pd.read_csv(outputs / name / "history.csv").epoch.max()
-    again = [word.replace("epochs_long=200", f"epochs_long={reached + 1}") for word in command]
-    result = subprocess.run(again, cwd=copy, env=variables(copy), capture_output=True, text=True)
+    history, expected = (pd.read_csv(folder / name / "history.csv") for folder in (outputs, first.parent))
+    columns = [column for column in expected if column != "seconds"]
+    assert len(expected) > 5
+    pd.testing.assert_frame_equal(history[columns][: len(expected)], expected[columns], check_exact=True)
+
+    reached = history.epoch.max()
+    command[-2] = f"epochs_long={reached + 1}"
+    result = subprocess.run(command, cwd=copy, env=variables(copy), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     epochs = pd.read_csv(outputs / name / "history.csv").query("kind == 'epoch'").epoch
     assert epochs.tolist() == list(range(1, reached + 2))

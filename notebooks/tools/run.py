@@ -1,0 +1,225 @@
+"""Run notebooks headlessly with a profile: `python notebooks/tools/run.py --profile sample 02_baseline_unet_cgan`.
+
+An executed notebook gets its final name, `outputs/<profile>/<notebook>/<notebook>.ipynb`, only if every cell succeeded.
+One that failed is kept beside it as `<notebook>.failed.ipynb`, with the error at its top.
+
+A notebook that trains can be run by several processes at once, one for each GPU: `--launch="--multi_gpu
+--num_processes 4"` takes options of `accelerate launch`. Each process has a kernel of its own, which inherits from the
+launcher where the others are; that of the first process leaves the executed notebook.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import psutil
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+import inputs
+from colorize_lib.files import ROOT, from_root, write_text
+from colorize_lib.runs import processes
+from colorize_lib.runs.progress import LINES
+from profiles import NOTEBOOKS, ProfileError, all_notebooks, find_notebook, load_profile
+
+SECONDS_TO_SAVE = 120.0  # how long an interrupted notebook may take to write its checkpoint
+TRAINING = "colorize_lib.training"  # what a notebook imports if it trains
+LAUNCHER = ["-m", "accelerate.commands.launch"]
+
+
+class UnfinishedNotebook(RuntimeError):
+    """A notebook that left in the middle without failing."""
+
+
+def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> Path:
+    """Execute one notebook in a fresh kernel and return where the executed copy is.
+
+    Of several processes the first one leaves it; in the others the notebook runs and is forgotten.
+    Raises PapermillExecutionError if a cell fails, DeadKernelError if the kernel dies and UnfinishedNotebook if a cell
+    leaves, after the failed copy is written.
+    """
+    final = inputs.executed(profile, name)
+    folder, failed, record = final.parent, final.with_suffix(".failed.ipynb"), final.with_name(inputs.RECORD)
+    if not processes.is_main():
+        with _interrupts_to_kernel():
+            _execute(name, None, parameters)
+        return final
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (record, final, failed):
+        old.unlink(missing_ok=True)
+    read = inputs.read_by(name, profile, parameters)  # before: the kernel has what was there then
+    # A launcher of several processes sends SIGTERM when one has failed: the failed copy is to be written all the same.
+    with _interrupts_to_kernel(), tempfile.TemporaryDirectory(dir=folder, prefix=".running-") as temporary:
+        running = Path(temporary) / final.name
+        try:
+            _execute(name, running, parameters)
+            _refuse_unfinished(running)
+        except BaseException:
+            if running.exists():
+                running.replace(failed)
+            raise
+        running.replace(final)
+    write_text(record, json.dumps(read, indent=1))
+    return final
+
+
+def _execute(name: str, running: Path | None, parameters: dict[str, Any]) -> None:
+    """Execute a notebook and write it to `running` as it goes; without such a path nothing is written or printed."""
+    # Sockets in a folder of their own: the default names are shared by all notebooks that start in one place.
+    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+        kernel = {"shutdown_wait_time": SECONDS_TO_SAVE, "transport": "ipc", "ip": f"{sockets}/socket"}
+        papermill.execute_notebook(
+            str(NOTEBOOKS / f"{name}.ipynb"),
+            running and str(running),
+            parameters,
+            kernel_name="python3",
+            cwd=str(ROOT),
+            progress_bar=False,
+            autosave_cell_every=30,
+            stdout_file=running and sys.stdout,
+            stderr_file=running and sys.stderr,
+            config=Config(KernelManager=kernel),
+        )
+
+
+@contextmanager
+def _interrupts_to_kernel() -> Iterator[None]:
+    """While the block runs, a first SIGINT or SIGTERM interrupts the kernel alone, so that training can save and fail.
+
+    A second signal acts as it did before. The kernel has a session of its own and never sees the terminal's Ctrl-C.
+    """
+    previous = {}
+
+    def interrupt(number: int, frame: object) -> None:
+        print("\nstopping after a checkpoint (once more to stop at once)", file=sys.stderr, flush=True)
+        for signal_number, handler in previous.items():
+            signal.signal(signal_number, handler)
+        for kernel in psutil.Process().children():
+            kernel.send_signal(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _refuse_unfinished(path: Path) -> None:
+    """Raise UnfinishedNotebook if a cell left with sys.exit(0), which papermill takes for success."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            raise UnfinishedNotebook(f"cell [{cell.execution_count}] left the notebook")
+
+
+def to_run(chosen: list[str], profile: str, parameters: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """The chosen notebooks that are to be run again, each with what changed of what it reads."""
+    plan: dict[str, list[str]] = {}
+    for name in chosen:
+        changed = inputs.changes(name, profile, inputs.read_by(name, profile, parameters[name]))
+        changed += [one for one in inputs.earlier_notebooks(name, profile, parameters[name]) if one in plan]
+        if changed:
+            plan[name] = changed
+    return plan
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("notebooks", nargs="*", help="names or numbers, e.g. 02; none for all, in order")
+    parser.add_argument("--profile", default="sample", help="a file of notebooks/profiles (default: %(default)s)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a parameter")
+    parser.add_argument("--changed", action="store_true", help="only those of which something that they read changed")
+    parser.add_argument("--dry-run", action="store_true", help="only say which would be run, and why")
+    parser.add_argument("--launch", default="", metavar="OPTIONS", help="train in several processes")
+    options = parser.parse_args(argv)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    os.environ[LINES] = "lines"
+    try:
+        parameters = load_profile(options.profile, options.set)
+        chosen = [find_notebook(name) for name in options.notebooks] or all_notebooks()
+        _refuse_several_processes(chosen)
+        _refuse_missing_folder(parameters)
+    except ProfileError as error:
+        print(error, file=sys.stderr)
+        return 2
+    plan = to_run(chosen, options.profile, parameters) if options.changed else dict.fromkeys(chosen, [])
+    for name, changed in plan.items():
+        processes.say(f"== {name} [{options.profile}]{' changed: ' * bool(changed)}{', '.join(changed[:3])}")
+        if options.dry_run:
+            continue
+        if options.launch and _trains(name):
+            settings = [f"--set={setting}" for setting in options.set]
+            status = _launch(options.launch, ["--profile", options.profile, *settings, name])
+        else:
+            status = _run_one(name, options.profile, parameters[name])
+        if status:
+            return status
+    return 0
+
+
+def _run_one(name: str, profile: str, parameters: dict[str, Any]) -> int:
+    """Run a notebook, say how it ended, and return the exit status."""
+    try:
+        processes.say(f"== done: {run_notebook(name, profile, parameters).relative_to(ROOT)}")
+    except (PapermillExecutionError, DeadKernelError, UnfinishedNotebook) as error:
+        failed = inputs.executed(profile, name).with_suffix(".failed.ipynb").relative_to(ROOT)
+        kind = getattr(error, "ename", type(error).__name__)
+        story = f"The whole story: {failed}" if processes.is_main() else f"(in process {processes.index()})"
+        print(f"\n{name} failed: {kind}: {getattr(error, 'evalue', error)}\n{story}", file=sys.stderr)
+        return 130 if kind in ("TrainingInterrupted", "KeyboardInterrupt") else 1
+    return 0
+
+
+def _launch(options: str, arguments: list[str]) -> int:
+    """Run this program in several processes, and return their exit status."""
+    process = subprocess.Popen([sys.executable, *LAUNCHER, *shlex.split(options), __file__, *arguments])
+    on_ctrl_c = signal.signal(signal.SIGINT, lambda *_: None)  # it reaches them too: wait until they have saved
+    on_term = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, on_ctrl_c)
+        signal.signal(signal.SIGTERM, on_term)
+
+
+def _trains(name: str) -> bool:
+    return TRAINING in (NOTEBOOKS / f"{name}.ipynb").read_text()
+
+
+def _refuse_missing_folder(parameters: dict[str, dict[str, Any]]) -> None:
+    """Raise ProfileError before anything is run if the folder of photographs is not there."""
+    for values in parameters.values():
+        if values.get("folder") and not (folder := from_root(values["folder"])).is_dir():
+            raise ProfileError(f"the folder of photographs {folder} does not exist")
+
+
+def _refuse_several_processes(chosen: list[str]) -> None:
+    """Raise ProfileError under a launcher of several processes unless there is one notebook to run, which trains.
+
+    A launcher brings its processes together once, so every notebook needs a launcher of its own.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    if len(chosen) > 1:
+        raise ProfileError("several processes run one notebook at a time; `--launch` launches each by itself")
+    if not _trains(chosen[0]):
+        raise ProfileError(f"{chosen[0]} does not train: run it in one process")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
