@@ -3,9 +3,12 @@
 A setting chosen on the photographs that then judge it is not a result.
 """
 
-import numpy as np
+from collections.abc import Sequence
 
-from .loader import ColorizationDataset, LabLoader
+import numpy as np
+import torch
+
+from .loader import LabLoader
 from .manifest import PhotoSet
 
 PARTS = ("tune", "judge")
@@ -35,6 +38,19 @@ def val_positions(photos: PhotoSet, part: str) -> np.ndarray:
 
 def only(val_dl: LabLoader, photos: PhotoSet, part: str) -> LabLoader:
     """A loader of one part of the validation photographs; val_dl: of all, as `make_dataloaders` gives it."""
-    photographs, indices = val_dl.dataset.photographs, val_dl.dataset.indices
-    dataset = ColorizationDataset(photographs, indices[val_positions(photos, part)])
-    return LabLoader(dataset, val_dl.batch_size, train=False, device=val_dl.device)
+    chosen = _Chosen(val_dl.dataset, val_positions(photos, part))
+    return LabLoader(chosen, val_dl.batch_size, train=False, device=val_dl.device)
+
+
+class _Chosen:
+    """The photographs at these positions of a dataset, as a `LabLoader` takes them."""
+
+    def __init__(self, dataset, chosen: np.ndarray):
+        self.dataset, self.chosen = dataset, chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def rgb(self, positions: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """uint8 (N,H,W,3)."""
+        return self.dataset.rgb(self.chosen[positions])
