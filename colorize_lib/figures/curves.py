@@ -13,16 +13,6 @@ from matplotlib.figure import Figure
 
 from ..files import atomic_path
 
-LOSS_LABELS = {
-    "loss_D_fake": "D, fake",
-    "loss_D_real": "D, real",
-    "loss_D": "D",
-    "loss_G_GAN": "G, GAN",
-    "loss_G_L1": "G, λ·L1",
-    "loss_G": "G",
-    "loss_L1": "L1",
-    "loss_L2": "L2",
-}
 HUE_COLORS = {
     "red": "tab:red",
     "orange/yellow": "tab:orange",
@@ -85,7 +75,8 @@ def loss_curves(runs: dict[str, pd.DataFrame], panels: Sequence[Sequence[str]]) 
     for axis, (name, history, losses) in zip(axes, pairs, strict=True):
         logged = history[history.kind == ("iteration" if (history.kind == "iteration").sum() > 1 else "epoch")]
         for loss in losses:
-            axis.plot(logged.iteration, logged[loss], ".-", markersize=3, label=LOSS_LABELS[loss], linewidth=1.2)
+            label = "G, λ·L1" if loss == "loss_G_L1" else loss.removeprefix("loss_").replace("_", ", ")
+            axis.plot(logged.iteration, logged[loss], ".-", markersize=3, label=label, linewidth=1.2)
         _label(axis, "iteration", title=name, ylabel="loss")
         axis.legend(frameon=False)
     return figure

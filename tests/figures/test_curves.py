@@ -68,6 +68,7 @@ def test_losses_are_drawn_by_iteration_and_those_of_a_short_run_by_epoch():
     figure = curves.loss_curves({"long": history(4, 2), "short": history(1, 2)}, [["loss_G"]])
     long, short = (drawn(axis) for axis in figure.axes)
     assert long == [[2.0] * 4] and short == [[1.0, 0.5]]
+    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "G"
 
 
 def test_curves_by_epoch_have_a_line_for_each_run_that_has_the_column():
