@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import torch
 from reference import ReferenceGan, ReferenceRegression, reference_loader
-from torch import nn
 from turns import own_process, peak_memory, prepare, timed, turn
 
 from colorize_lib.data.loader import LabLoader, make_dataloaders
@@ -208,7 +207,7 @@ def our_loaders(paths: list[Path], size: int, options: argparse.Namespace, data_
     return make_dataloaders(photos, size, options.batch_size, 0, options.device, data_dir=data_dir)
 
 
-def fresh(generator: str, size: int) -> nn.Module:
+def fresh(generator: str, size: int) -> torch.nn.Module:
     seed_everything(0)
     return build_generator(fitting_config(generator, size)).train()
 

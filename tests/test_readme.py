@@ -2,10 +2,11 @@
 
 import json
 import re
-import runpy
 
 import pytest
 from notebook_tools import ROOT
+
+from readme import filled
 
 README = (ROOT / "README.md").read_text()
 PUBLISHED = ROOT / "outputs" / "published"
@@ -19,8 +20,7 @@ def test_it_is_two_screens():
 
 def test_its_tables_are_those_of_the_published_run():
     """If not: run `make readme`, and read the sentences beside the tables again."""
-    make = runpy.run_path(str(ROOT / "notebooks" / "tools" / "readme.py"))
-    assert make["filled"](README) == README
+    assert filled(README) == README
     scores = json.loads((PUBLISHED / "06_evaluation" / "metrics.json").read_text())["validation"]
     for answer, of in scores.items():
         assert f"| {answer} | {of['l1_ab']['value']:.2f} [" in README
