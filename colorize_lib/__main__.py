@@ -1,4 +1,4 @@
-"""The command line: `python -m colorize_lib COMMAND`.
+"""The command line: `python -m colorize_lib COMMAND`, or `colorize-lab COMMAND` where it is installed.
 
 What a command needs is imported when it runs, so that help is quick.
 """
@@ -13,9 +13,8 @@ from pathlib import Path
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 after an error that was printed, or 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="python -m colorize_lib", description="Colour photographs, and judge colours."
-    )
+    name = "colorize-lab" if Path(sys.argv[0]).stem == "colorize-lab" else "python -m colorize_lib"
+    parser = argparse.ArgumentParser(prog=name, description="Colour photographs, and judge colours.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_colorize(commands)
     _add_score(commands)
