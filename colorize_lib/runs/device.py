@@ -79,9 +79,9 @@ def choose_precision(trial: Callable[[], Step]) -> str:
     return choice
 
 
-def trial_step(net: nn.Module, batch_size: int, size: int) -> Step:
-    """A function that passes random L (batch_size,1,size,size) forward and back through a generator."""
-    net.train()
+def trial_step(build: Callable[[], nn.Module], batch_size: int, size: int) -> Step:
+    """A function that passes random L (batch_size,1,size,size) forward and back through the generator that is built."""
+    net = build().train()
     L = torch.rand(batch_size, 1, size, size) * 2 - 1
 
     def step() -> None:

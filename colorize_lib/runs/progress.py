@@ -10,6 +10,7 @@ from . import processes
 
 LINES = "COLORIZE_LAB_PROGRESS"  # set to "lines" by the headless runner
 SECONDS_BETWEEN_LINES = 10  # what takes less than this prints nothing
+PERCENT_BETWEEN_LINES = 5
 
 
 def is_headless() -> bool:
@@ -24,11 +25,9 @@ class Progress:
     In a run of several processes the first one shows it.
     """
 
-    def __init__(self, total: int, label: str, start: int = 0, every_percent: int = 5):
-        self.total, self.label, self.start, self.done = total, label, start, start
-        self.every, self.next_line = every_percent, 0.0
-        self.shown = processes.is_main()
-        live = self.shown and not is_headless() and ("ipykernel" in sys.modules or sys.stderr.isatty())
+    def __init__(self, total: int, label: str, start: int = 0):
+        self.total, self.label, self.start, self.done, self.next_line = total, label, start, start, 0.0
+        live = processes.is_main() and not is_headless() and ("ipykernel" in sys.modules or sys.stderr.isatty())
         self.bar = tqdm(total=total, initial=start, desc=label, leave=False) if live else None
         self.began = self.last_line = time.monotonic()
 
@@ -45,11 +44,8 @@ class Progress:
         if self.bar is not None:
             self.bar.update(steps)
             return
-        if not self.shown:
-            return
         percent, now = 100 * self.done / max(self.total, 1), time.monotonic()
         if percent >= self.next_line and now - self.last_line >= SECONDS_BETWEEN_LINES:
-            self.next_line, self.last_line = self.every * (1 + percent // self.every), now
-            elapsed = now - self.began
-            left = elapsed * (self.total - self.done) / max(self.done - self.start, 1)
-            print(f"{self.label}: {percent:3.0f} % of {self.total:,}, {left:,.0f} s left", flush=True)
+            self.next_line, self.last_line = PERCENT_BETWEEN_LINES * (1 + percent // PERCENT_BETWEEN_LINES), now
+            left = (now - self.began) * (self.total - self.done) / max(self.done - self.start, 1)
+            processes.say(f"{self.label}: {percent:3.0f} % of {self.total:,}, {left:,.0f} s left")

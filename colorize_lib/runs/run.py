@@ -1,4 +1,4 @@
-"""A run: its folder, its settings and environment on record, its seeds and its device."""
+"""A run on record: its folder, its settings and the environment that it ran in."""
 
 import dataclasses
 import hashlib
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from accelerate.state import AcceleratorState, is_initialized
 
 from ..files import OUTPUTS, ROOT, sha256, write_text
 from . import processes
@@ -21,10 +22,9 @@ PACKAGES += ["numpy", "pandas", "pillow", "matplotlib", "papermill"]
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, checkpoints.
+    """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, checkpoints/.
 
     In a run of several processes the first one writes all of it.
-
     settings: what config.json records. Checkpoints live in a folder named by a digest of the settings, so a run with
     other settings starts anew beside the old checkpoints, and one with the same settings goes on from them.
     """
@@ -53,49 +53,40 @@ class Run:
     def part(self, name: str, **settings) -> "Run":
         """A training of its own within this run, in the folder `name`: this run's settings and these beside them."""
         part = Run(self.path / name, self.settings | _plain(settings))
-        part.write_config(name)
+        part.write("config.json", {"run": name, **part.settings})
         return part
-
-    def write_config(self, name: str, **more: str) -> None:
-        """Write config.json: what it is a run of, and the settings."""
-        self._write("config.json", {**more, "run": name, **self.settings})
 
     def write_metrics(self, metrics: dict) -> None:
         """Write metrics.json; the notebook's last act."""
-        self._write("metrics.json", metrics)
+        self.write("metrics.json", metrics)
 
-    def write_environment(self) -> None:
-        """Write env.json."""
-        self._write("env.json", environment())
-
-    def _write(self, name: str, content: dict) -> None:
+    def write(self, name: str, content: dict) -> None:
+        """Write a JSON file of this run. Raises ValueError for NaN and Inf, which JSON has not."""
         if processes.is_main():
             write_text(self.path / name, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> Run:
-    """Open `outputs/profile/name`, and write config.json (settings) and env.json (versions, device, commit, date)
-    there.
+    """Open `outputs/profile/name`, and write config.json (settings) and env.json (`environment`) there.
 
     settings: everything that the results depend on except how long is trained: configuration dataclasses, digests,
     plain values.
     """
     run = Run(outputs / profile / name, _plain(settings))
-    run.write_config(name, profile=profile)
-    run.write_environment()
+    run.write("config.json", {"profile": profile, "run": name, **run.settings})
+    run.write("env.json", environment())
     return run
 
 
 def environment() -> dict:
-    """What the run ran on: Python, packages, device, the CPU's instructions, threads, processes, commit, time.
-
-    The commit is followed by "+changes" if the tree is dirty.
-    """
+    """What the run ran on: Python, packages, device, precision, the CPU's instructions, threads, processes, commit
+    (followed by "+changes" if the tree is dirty), time."""
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "mixed_precision": AcceleratorState().mixed_precision if is_initialized() else "no",
         "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
         "cpu_threads": torch.get_num_threads(),
         "processes": processes.count(),

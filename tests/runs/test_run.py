@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 
 import numpy as np
 import pytest
@@ -27,6 +28,14 @@ def test_checkpoints_depend_on_the_settings_alone(tmp_path):
         for weight in (10.0, 20.0, 10.0)
     }
     assert len(folders) == 2
+
+
+def test_parts_of_a_run_have_folders_and_settings_of_their_own(tmp_path):
+    whole = run.start_run("test", "whole", outputs=tmp_path, seed=3)
+    one, other = whole.part("one", gan=GanConfig()), whole.part("other", gan=GanConfig(lambda_L1=1.0))
+    assert one.path == whole.path / "one" and (one.path / "config.json").is_file()
+    assert one.settings["seed"] == 3 and one.settings["gan"]["lambda_L1"] == 100.0
+    assert len({whole.checkpoints.name, one.checkpoints.name, other.checkpoints.name}) == 3
 
 
 def test_metrics_refuse_what_json_cannot_hold(tmp_path):
@@ -75,3 +84,49 @@ def test_headless_progress_is_silent_about_what_is_quick(monkeypatch, capsys):
     with progress.Progress(1000, "counting") as bar:
         bar.update(1000)
     assert capsys.readouterr().out == ""
+
+
+# --- precision --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def capable(monkeypatch):
+    """A CPU with instructions for bf16."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("capable")
+@pytest.mark.parametrize("slower, choice", [("bf16", "no"), ("no", "bf16")])
+def test_a_cpu_that_can_takes_the_precision_in_which_the_step_is_faster(slower, choice, capsys):
+    seen = []
+
+    def step() -> None:
+        seen.append("bf16" if torch.is_autocast_enabled("cpu") else "no")
+        time.sleep(0.02 if seen[-1] == slower else 0.001)
+
+    before = torch.get_rng_state()
+    assert device.choose_precision(lambda: torch.rand(1) and step) == choice
+    assert seen.count("bf16") == seen.count("no") == 3 and torch.equal(torch.get_rng_state(), before)
+    line = capsys.readouterr().out
+    assert line.startswith(f"mixed_precision {choice}: a training step takes") and line.count("\n") == 1
+
+
+def test_nothing_is_timed_where_nothing_can_be_gained_or_the_result_would_depend_on_it(capable, monkeypatch, capsys):
+    def trial():
+        pytest.fail("timed")
+
+    torch.use_deterministic_algorithms(True)
+    assert device.choose_precision(trial) == "no"
+    torch.use_deterministic_algorithms(False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert device.choose_precision(trial) == "no"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
+    assert device.choose_precision(trial) == "no"
+    assert "this CPU has no instructions for bf16" in capsys.readouterr().out
+
+
+def test_a_trial_step_passes_a_batch_forward_and_back():
+    net = torch.nn.Conv2d(1, 2, 3, padding=1)
+    device.trial_step(lambda: net, 2, 8)()
+    assert net.weight.grad.abs().sum() > 0

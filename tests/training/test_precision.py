@@ -1,0 +1,51 @@
+"""Steps in bf16 beside steps in full precision."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from colorize_lib.models.init import init_weights
+from colorize_lib.models.unet import Unet
+from colorize_lib.runs.device import make_accelerator
+from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.trainable import RegressionModel, TrainableModel
+
+
+@pytest.fixture
+def fresh_state() -> Iterator[None]:
+    """accelerate keeps one precision for a process; forget it before and after."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def losses(kind: str, mixed_precision: str, device: str) -> torch.Tensor:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = make_accelerator(device, mixed_precision)
+    torch.manual_seed(0)
+    net_G = init_weights(Unet(n_down=5, num_filters=16))
+    model: TrainableModel = (
+        MainModel(net_G, GanConfig(n_down_D=1), accelerator)
+        if kind == "gan"
+        else RegressionModel(net_G, accelerator=accelerator)
+    )
+    model.set_modes()
+    seen, generator = [], torch.Generator().manual_seed(1)
+    for _ in range(3):
+        L = torch.rand(4, 1, 64, 64, generator=generator) * 2 - 1
+        model.setup_input({"L": L, "ab": torch.randn(4, 2, 64, 64, generator=generator) * 0.1})
+        model.step()
+        seen.append(model.losses().cpu())
+    assert all(p.dtype == torch.float32 for p in model.net_G.parameters())
+    return torch.stack(seen)
+
+
+@pytest.mark.usefixtures("fresh_state")
+@pytest.mark.parametrize("kind", ["gan", "regression"])
+@pytest.mark.parametrize("device", ["cpu", *(["auto"] if torch.cuda.is_available() else [])])
+def test_losses_in_bf16_are_those_of_full_precision_within_half_a_percent(kind, device):
+    full, half = losses(kind, "no", device), losses(kind, "bf16", device)
+    assert not torch.equal(full, half)
+    torch.testing.assert_close(half, full, rtol=5e-3, atol=0)  # bf16 rounds by up to 0.4 %, means by less
