@@ -15,19 +15,13 @@ from torch import nn
 from colorize_lib import color
 from colorize_lib.data import cifar10
 from colorize_lib.data.sources import DataUnavailable
-from colorize_lib.evaluation.collapse import detailed_validation
-from colorize_lib.evaluation.hues import HUE_NAMES
 from colorize_lib.models import build_discriminator, build_generator
 from colorize_lib.models.cifar import CHOICES, CifarConfig
 from colorize_lib.models.painting import colorize_batch, paint_batch
 from colorize_lib.models.shapes import shape_table
 from colorize_lib.models.weights import load_generator, save_weights
 from colorize_lib.runs.device import seed_everything
-from colorize_lib.runs.run import Run, start_run
 from colorize_lib.training.gan import GanConfig, MainModel
-from colorize_lib.training.loop import LoopConfig, train_model
-from colorize_lib.training.losses import cosine_distance, repeated_colors
-from colorize_lib.training.trainable import RegressionModel
 
 OPTIONS = [(name, choice) for name, choices in CHOICES.items() for choice in choices]
 
@@ -122,76 +116,6 @@ def test_weights_start_small_also_under_spectral_normalisation():
 def test_an_unknown_option_names_the_choices():
     with pytest.raises(ValueError, match="norm 'layer' is unknown; choose one of batch, spectral, none"):
         CifarConfig(norm="layer")
-
-
-# --- losses --------------------------------------------------------------------------------------------------------
-
-
-def test_cosine_distance_of_known_vectors():
-    one = torch.tensor([1.0, 0.0])[None, :, None, None]
-    other = torch.tensor([3.0, 3.0])[None, :, None, None]
-    assert cosine_distance(one, 5 * one).item() == pytest.approx(0, abs=1e-6)
-    assert cosine_distance(one, -one).item() == pytest.approx(2)
-    assert cosine_distance(one, other).item() == pytest.approx(1 - 2**-0.5)
-
-
-def test_repeated_colors_is_1_for_one_pattern_and_0_for_the_truth():
-    ab = torch.randn(6, 2, 32, 32).mul(0.1).cumsum(-1)
-    assert repeated_colors(ab, ab).item() == 0
-    assert repeated_colors(ab[:1].expand(6, -1, -1, -1), ab).item() == pytest.approx(1)
-    assert repeated_colors(ab / 4, ab).item() == pytest.approx(0.75)
-    assert repeated_colors(2 * ab, ab).item() == 0
-
-
-def test_descending_on_repeated_colors_makes_pictures_differ():
-    ab = torch.randn(6, 2, 8, 8).cumsum(-1)
-    ab_hat = (ab[:1] + 1e-3 * torch.randn(6, 2, 8, 8)).requires_grad_()
-    optimizer = torch.optim.Adam([ab_hat], lr=0.1)
-    before = repeated_colors(ab_hat, ab).item()
-    for _ in range(20):
-        optimizer.zero_grad()
-        repeated_colors(ab_hat, ab).backward()
-        optimizer.step()
-    assert before > 0.95 and repeated_colors(ab_hat, ab).item() < 0.7
-
-
-def test_every_weighted_term_is_in_the_generators_loss():
-    model = cifar_model(lambda_L1=3.0, lambda_L2=5.0, lambda_cosine=7.0, lambda_diversity=11.0)
-    model.setup_input(batch())
-    model.forward()
-    model.backward_D()
-    model.backward_G()
-    losses = dict(zip(model.loss_names, model.losses().tolist(), strict=True))
-    rgb_hat, rgb = model.color_hat.detach(), color.lab_to_rgb(**batch()) * 2 - 1
-    assert losses["loss_G_L1"] == pytest.approx(3 * (rgb_hat - rgb).abs().mean().item(), rel=1e-5)
-    assert losses["loss_G_L2"] == pytest.approx(5 * (rgb_hat - rgb).square().mean().item(), rel=1e-5)
-    assert losses["loss_G_cosine"] == pytest.approx(7 * cosine_distance(rgb_hat, rgb).item(), rel=1e-5)
-    ab_hat = color.rgb_to_ab((rgb_hat + 1) / 2)
-    assert losses["loss_G_diversity"] == pytest.approx(11 * repeated_colors(ab_hat, batch()["ab"]).item(), rel=1e-4)
-    terms = [losses[f"loss_G_{term}"] for term in ("GAN", "L1", "L2", "cosine", "diversity")]
-    assert losses["loss_G"] == pytest.approx(sum(terms), rel=1e-5)
-
-
-def test_terms_of_weight_0_are_left_out():
-    assert cifar_model().loss_names == MainModel(build_generator(CifarConfig(output="ab"))).loss_names
-    assert "loss_G_L2" not in cifar_model().loss_names
-
-
-@pytest.mark.parametrize("loss, power", [("L1", 1), ("L2", 2)])
-def test_regression_has_its_loss(loss, power):
-    model = RegressionModel(build_generator(CifarConfig(output="ab")), loss=loss).train()
-    torch.manual_seed(0)  # the same dropout twice
-    expected = (model.net_G(batch()["L"]) - batch()["ab"]).abs().pow(power).mean().item()
-    model.setup_input(batch())
-    torch.manual_seed(0)
-    model.optimize()
-    assert model.loss_names == (f"loss_{loss}",)
-    assert model.losses().item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_regression_refuses_an_unknown_loss():
-    with pytest.raises(ValueError, match="loss 'L3' is unknown; choose one of L1, L2"):
-        RegressionModel(build_generator(CifarConfig()), loss="L3")
 
 
 # --- what RGB generators paint ---------------------------------------------------------------------------------------
@@ -366,39 +290,3 @@ def test_batches_come_from_the_device_and_repeat_by_seed(folder):
     seen = {tuple(sorted(b["L"].sum(dim=(1, 2, 3)).round(decimals=2).tolist())) for b in batches}
     one.set_epoch(1)
     assert {tuple(sorted(b["L"].sum(dim=(1, 2, 3)).round(decimals=2).tolist())) for b in one} != seen
-
-
-# --- training --------------------------------------------------------------------------------------------------------
-
-
-def train(folder: Path, epochs: int, run: Run):
-    seed_everything(0, deterministic=True)
-    loaders = cifar10.make_image_loaders(*cifar10.find_images(str(folder)), 4)
-    model = cifar_model(lambda_cosine=1.0, lambda_diversity=1.0)
-    config = LoopConfig(log_every=1, show_at=())
-    try:
-        return model, train_model(model, *loaders, epochs, run, detailed_validation(), config)
-    finally:
-        torch.use_deterministic_algorithms(False)
-
-
-def test_a_resumed_training_equals_a_straight_one(folder, tmp_path):
-    straight, history = train(folder, 2, start_run("test", "straight", tmp_path))
-    parts = start_run("test", "parts", tmp_path).part("s4", generator=CifarConfig())
-    train(folder, 1, parts)
-    resumed, resumed_history = train(folder, 2, parts)
-    for name, tensor in straight.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
-    columns = [column for column in history if column != "seconds"]
-    assert history[columns].equals(resumed_history[columns])
-    epochs = history[history.kind == "epoch"]
-    assert {"entropy_ratio", "spread_ratio", "blue_as_green", "loss_G_cosine", "val_L1"} <= set(epochs)
-    assert {f"error_{hue}" for hue in HUE_NAMES} <= set(epochs)
-
-
-def test_parts_of_a_run_have_folders_and_settings_of_their_own(tmp_path):
-    run = start_run("test", "whole", tmp_path, seed=3)
-    one, other = run.part("one", generator=CifarConfig()), run.part("other", generator=CifarConfig(norm="none"))
-    assert one.path == run.path / "one" and (one.path / "config.json").is_file()
-    assert one.settings["seed"] == 3 and one.settings["generator"]["norm"] == "batch"
-    assert len({run.checkpoints.name, one.checkpoints.name, other.checkpoints.name}) == 3

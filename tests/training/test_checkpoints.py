@@ -1,0 +1,117 @@
+"""Checkpoints: which are kept, what is read when one is damaged, and that nothing in them is executed."""
+
+import hashlib
+import json
+import os
+import pickle
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from colorize_lib.models.weights import CheckpointError, read_checkpoint
+from colorize_lib.training.checkpoints import Checkpoints, rng_state, set_rng_state
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def state(k: int) -> dict:
+    return {"networks": {"net_G": {"weight": torch.full((50,), float(k))}}, "rng": rng_state()}
+
+
+@pytest.fixture
+def kept(tmp_path) -> Checkpoints:
+    """Three epochs, of which the second was the best."""
+    checkpoints = Checkpoints(tmp_path)
+    for k in (1, 2, 3):
+        checkpoints.save(k, 0, state(k), {"best_L1": 1 / k}, best=k == 2)
+    return checkpoints
+
+
+def test_the_newest_two_and_the_best_are_kept(kept):
+    epochs = [f"epoch-{k:05d}-batch-0000000" for k in (2, 3)]
+    assert names(kept.folder) == [f"best-{epochs[0]}", *epochs]
+    kept.save(4, 0, state(4), {"best_L1": 0.1})
+    assert read_checkpoint(kept.folder / f"best-{epochs[0]}")[1]["best_L1"] == 0.5
+    kept.save(4, 7, state(5), {}, best=True)
+    assert names(kept.folder) == [
+        "best-epoch-00004-batch-0000007", "epoch-00004-batch-0000000", "epoch-00004-batch-0000007"
+    ]  # fmt: skip
+
+
+def test_the_best_is_kept_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    Checkpoints(tmp_path).save(1, 0, state(1), {}, best=True)
+    assert read_checkpoint(tmp_path / "best-epoch-00001-batch-0000000")[1]["epoch"] == 1
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "no json", "no state"])
+def test_a_corrupt_newest_checkpoint_falls_back_to_the_one_before(kept, damage):
+    newest = kept.folder / "epoch-00003-batch-0000000"
+    content = bytearray((newest / "state.pt").read_bytes())
+    if damage == "truncate":
+        (newest / "state.pt").write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        content[len(content) // 2] ^= 1
+        (newest / "state.pt").write_bytes(content)
+    else:
+        (newest / {"no json": "checkpoint.json", "no state": "state.pt"}[damage]).unlink()
+    with pytest.warns(UserWarning, match="epoch-00003-batch-0000000 is corrupt.*falling back"):
+        loaded, note = kept.load()
+    assert note["epoch"] == 2 and (loaded["networks"]["net_G"]["weight"] == 2).all()
+    assert [name for name in names(kept.folder) if name.startswith("corrupt-epoch-00003")]
+
+
+def test_if_every_checkpoint_is_corrupt_that_is_an_error(kept):
+    for path in kept.folder.glob("epoch-*/state.pt"):
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="every checkpoint in .* is corrupt"):
+        kept.load()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(kept, monkeypatch):
+    def full_disk(_, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    before = names(kept.folder)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(torch, "save", full_disk)
+        kept.save(4, 0, state(4), {})
+    assert [name for name in names(kept.folder) if not name.startswith(".")] == before
+    assert kept.load()[1]["epoch"] == 3 and names(kept.folder) == before
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_no_pickled_code_is_executed(kept, capsys):
+    folder = kept.folder / "epoch-00003-batch-0000000"
+    (folder / "state.pt").write_bytes(pickle.dumps(Bomb()))
+    note = json.loads((folder / "checkpoint.json").read_text())
+    note["sha256"] = hashlib.sha256((folder / "state.pt").read_bytes()).hexdigest()
+    (folder / "checkpoint.json").write_text(json.dumps(note))
+    with pytest.raises(CheckpointError, match="corrupt"):
+        read_checkpoint(folder)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_the_state_of_every_random_generator_comes_back_from_a_file(kept):
+    def draw() -> tuple:
+        return random.random(), np.random.random(), torch.rand(1).item()
+
+    kept.save(9, 0, state(9), {})
+    expected = draw()
+    assert draw() != expected
+    set_rng_state(kept.load()[0]["rng"])
+    assert draw() == expected
