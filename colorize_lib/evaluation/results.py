@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from ..data.shipped import package_photographs
-from ..figures.curves import LOSS_LABELS
+from ..figures.curves import loss_label
 from . import reports, tables
 
 COLUMNS = ["l1_ab", "psnr_rgb", "ssim_rgb", "colorfulness", "auc_rebalanced"]
@@ -110,7 +110,7 @@ def losses(records: dict[str, Record]) -> pd.DataFrame:
     rows = {name: dict(zip(reports.LOSSES, of, strict=True)) for name, of in reports.PRINTED_LOSSES.items()}
     rows |= {f"{name}, mean of epoch {of.epoch:.0f}": of.reindex(reports.LOSSES) for name, of in ours.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").sort_index(key=lambda names: names.str[:2], kind="stable")
-    return table.astype(float).map("{:.3f}".format).replace("nan", "").rename(columns=LOSS_LABELS)
+    return table.astype(float).map("{:.3f}".format).replace("nan", "").rename(columns=loss_label)
 
 
 def times(records: dict[str, Record]) -> pd.DataFrame:

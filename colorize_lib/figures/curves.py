@@ -75,11 +75,15 @@ def loss_curves(runs: dict[str, pd.DataFrame], panels: Sequence[Sequence[str]]) 
     for axis, (name, history, losses) in zip(axes, pairs, strict=True):
         logged = history[history.kind == ("iteration" if (history.kind == "iteration").sum() > 1 else "epoch")]
         for loss in losses:
-            label = "G, λ·L1" if loss == "loss_G_L1" else loss.removeprefix("loss_").replace("_", ", ")
-            axis.plot(logged.iteration, logged[loss], ".-", markersize=3, label=label, linewidth=1.2)
+            axis.plot(logged.iteration, logged[loss], ".-", markersize=3, label=loss_label(loss), linewidth=1.2)
         _label(axis, "iteration", title=name, ylabel="loss")
         axis.legend(frameon=False)
     return figure
+
+
+def loss_label(loss: str) -> str:
+    """A loss's name for readers: `loss_D_fake` is "D, fake"."""
+    return "G, λ·L1" if loss == "loss_G_L1" else loss.removeprefix("loss_").replace("_", ", ")
 
 
 def validation_curves(runs: dict[str, pd.DataFrame], baselines: dict[str, dict[str, float]]) -> Figure:
