@@ -13,15 +13,7 @@ from pathlib import Path
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 after an error that was printed, or 130 after Ctrl-C."""
-    name = "colorize-lab" if Path(sys.argv[0]).stem == "colorize-lab" else "python -m colorize_lib"
-    parser = argparse.ArgumentParser(prog=name, description="Colour photographs, and judge colours.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_colorize(commands)
-    _add_score(commands)
-    _add_human_test(commands)
-    _add_demo(commands)
-    _add_stream(commands)
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     try:
         return options.run(options)
     except KeyboardInterrupt:
@@ -29,9 +21,17 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _add_colorize(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "colorize", _colorize, "colour photographs at their own resolution")
-    add = parser.add_argument
+def _parser() -> argparse.ArgumentParser:
+    name = "colorize-lab" if Path(sys.argv[0]).stem == "colorize-lab" else "python -m colorize_lib"
+    parser = argparse.ArgumentParser(prog=name, description="Colour photographs, and judge colours.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> Callable[..., argparse.Action]:
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        made.set_defaults(run=run)
+        return made.add_argument
+
+    add = command("colorize", _colorize, "colour photographs at their own resolution")
     add("inputs", type=Path, nargs="+", metavar="FILE_OR_FOLDER", help="photographs, or folders of them")
     add("--output", type=Path, help="a folder, or for one photograph a file; else a_color.jpg beside a.jpg")
     add("--weights", help="file, folder or name such as photos/02; else the shipped generator")
@@ -42,6 +42,34 @@ def _add_colorize(commands: argparse._SubParsersAction) -> None:
     add("--saturation", type=float, default=1.0, help="factor on the colour (%(default)s)")
     add("--compare", action="store_true", help="write grey and coloured side by side")
     add("--force", action="store_true", help="overwrite results that are there")
+
+    add = command("score", _score, "score a folder of coloured pictures against the true ones")
+    add("predictions", type=Path, metavar="PRED_DIR", help="coloured pictures: a.png or a_anything.png")
+    add("truths", type=Path, metavar="TRUTH_DIR", help="the true ones, with the same names: a.jpg")
+    add("--size", type=int, default=256, help="pixels a side at which they are compared (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
+    add("--download", action="store_true", help="fetch the weights of LPIPS and FID (330 MB) if need be")
+
+    needs, any_port = "(needs the optional packages `demo`)", "of the page's address; 0 for any free one (%(default)s)"
+    add = command("human-test", _human_test, f"serve the page that asks people which picture is the fake {needs}")
+    add("folder", type=Path, help="what notebook 06 wrote: outputs/PROFILE/06_evaluation/human_test")
+    add("--port", type=int, default=8000, help=any_port)
+    add("--host", default="127.0.0.1", help="0.0.0.0 to let others on your network in (%(default)s)")
+
+    add = command("demo", _demo, f"serve a page on this machine to colour photographs on {needs}")
+    add("--weights", metavar="W", help="a generator: a file, a folder, or PROFILE/NUMBER (default: the shipped one)")
+    add("--port", type=int, default=7860, help=any_port)
+
+    add = command("stream", _stream, "store photographs, decoded and resized, to stream them from; see docs/scale.md")
+    add("output", type=Path, metavar="DIR", help="the folder of streams, a new one")
+    add("--source", choices=("folder", "coco", "imagenet"), default="folder", help="(%(default)s)")
+    add("--folder", default="", help="where the photographs are (folder, imagenet)")
+    add("--n-images", type=int, default=0, metavar="N", help="draw so many; 0 for all (%(default)s)")
+    add("--val-share", type=float, default=0.2, help="share kept for validation (%(default)s)")
+    add("--seed", type=int, default=0, help="of the draw, the split and the order (%(default)s)")
+    add("--manifest", default="", metavar="CSV", help="use the split of this manifest")
+    add("--size", type=int, default=256, help="pixels a side (%(default)s)")
+    return parser
 
 
 def _colorize(options: argparse.Namespace) -> int:
@@ -72,15 +100,6 @@ def _colorize(options: argparse.Namespace) -> int:
     return 1 if report.failed else 0
 
 
-def _add_score(commands: argparse._SubParsersAction) -> None:
-    add = _command(commands, "score", _score, "score a folder of coloured pictures against the true ones").add_argument
-    add("predictions", type=Path, metavar="PRED_DIR", help="coloured pictures: a.png or a_anything.png")
-    add("truths", type=Path, metavar="TRUTH_DIR", help="the true ones, with the same names: a.jpg")
-    add("--size", type=int, default=256, help="pixels a side at which they are compared (%(default)s)")
-    add("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
-    add("--download", action="store_true", help="fetch the weights of LPIPS and FID (330 MB) if need be")
-
-
 def _score(options: argparse.Namespace) -> int:
     from .evaluation.folders import NothingToScore, score_folders
     from .evaluation.measures import MEASURES
@@ -106,14 +125,6 @@ def _score(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_human_test(commands: argparse._SubParsersAction) -> None:
-    text = "serve the page that asks people which picture is the fake (needs the optional packages `demo`)"
-    add = _command(commands, "human-test", _human_test, text).add_argument
-    add("folder", type=Path, help="what notebook 06 wrote: outputs/PROFILE/06_evaluation/human_test")
-    add("--port", type=int, default=8000, help="of the page's address; 0 for any free one (%(default)s)")
-    add("--host", default="127.0.0.1", help="0.0.0.0 to let others on your network in (%(default)s)")
-
-
 def _human_test(options: argparse.Namespace) -> int:
     def serve() -> None:
         from .apps.human_test.pairs import PairList
@@ -128,13 +139,6 @@ def _human_test(options: argparse.Namespace) -> int:
     return _page(serve, options.host, options.port)
 
 
-def _add_demo(commands: argparse._SubParsersAction) -> None:
-    text = "serve a page on this machine to colour photographs on (needs the optional packages `demo`)"
-    add = _command(commands, "demo", _demo, text).add_argument
-    add("--weights", metavar="W", help="a generator: a file, a folder, or PROFILE/NUMBER (default: the shipped one)")
-    add("--port", type=int, default=7860, help="of the page's address; 0 for any free one (%(default)s)")
-
-
 def _demo(options: argparse.Namespace) -> int:
     def serve() -> None:
         from .apps.demo import serve
@@ -143,19 +147,6 @@ def _demo(options: argparse.Namespace) -> int:
         serve(Colorizer.load(options.weights), options.port)
 
     return _page(serve, "127.0.0.1", options.port)
-
-
-def _add_stream(commands: argparse._SubParsersAction) -> None:
-    text = "store photographs, decoded and resized, in files to stream them from; see docs/scale.md"
-    add = _command(commands, "stream", _stream, text).add_argument
-    add("output", type=Path, metavar="DIR", help="the folder of streams, a new one")
-    add("--source", choices=("folder", "coco", "imagenet"), default="folder", help="(%(default)s)")
-    add("--folder", default="", help="where the photographs are (folder, imagenet)")
-    add("--n-images", type=int, default=0, metavar="N", help="draw so many; 0 for all (%(default)s)")
-    add("--val-share", type=float, default=0.2, help="share kept for validation (%(default)s)")
-    add("--seed", type=int, default=0, help="of the draw, the split and the order (%(default)s)")
-    add("--manifest", default="", metavar="CSV", help="use the split of this manifest")
-    add("--size", type=int, default=256, help="pixels a side (%(default)s)")
 
 
 def _stream(options: argparse.Namespace) -> int:
@@ -181,7 +172,7 @@ def _page(serve: Callable[[], None], host: str, port: int) -> int:
     try:
         serve()
     except ModuleNotFoundError as error:
-        return _fail(f"the package {error.name} is missing; `make setup` or pip install -e .[demo] brings it")
+        return _fail(f"the package {error.name} is missing: `make setup` or `pip install gradio` brings it")
     except (FileNotFoundError, CheckpointError) as error:
         return _fail(error)
     except OSError as error:
@@ -189,14 +180,6 @@ def _page(serve: Callable[[], None], host: str, port: int) -> int:
     except OverflowError:
         return _fail(f"--port {port}: give 0 to 65535")
     return 0
-
-
-def _command(
-    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _tell(message: str) -> None:

@@ -190,31 +190,16 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
                 run = gr.Button("Colour", variant="primary", interactive=False)
             with gr.Column(scale=2, min_width=300):
                 shown = gr.Image(label="Photograph", interactive=False, buttons=[], elem_classes="picture")
-                comparison = gr.ImageSlider(
-                    label="Before and after",
-                    visible=False,
-                    interactive=False,
-                    buttons=["fullscreen"],
-                    elem_classes="picture",
-                )
+                hidden = {"visible": False, "interactive": False, "elem_classes": "picture"}
+                comparison = gr.ImageSlider(label="Before and after", buttons=["fullscreen"], **hidden)
+                label = "Choose the colouring to compare and to download"
                 choice = gr.Gallery(
-                    label="Choose the colouring to compare and to download",
-                    columns=3,
-                    object_fit="contain",
-                    visible=False,
-                    elem_classes="picture",
-                    allow_preview=False,
-                    interactive=False,
-                    buttons=[],
+                    label=label, columns=3, object_fit="contain", allow_preview=False, buttons=[], **hidden
                 )
                 download = gr.DownloadButton("Download at full size", visible=False)
         cleared = [photograph, status, shown, run, results, comparison, choice, download]
         upload.change(take, upload, cleared, show_progress="hidden")
-        run.click(
-            colour,
-            [upload, photograph, count, saturation],
-            [results, shown, comparison, choice, download],
-            concurrency_limit=1,
-        )
+        coloured = [results, shown, comparison, choice, download]
+        run.click(colour, [upload, photograph, count, saturation], coloured, concurrency_limit=1)
         choice.select(choose, [photograph, results], [comparison, download], show_progress="hidden")
     return page
