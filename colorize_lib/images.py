@@ -1,7 +1,4 @@
-"""One image file to one upright 8-bit sRGB picture, and back.
-
-Pillow decodes; what it leaves to its caller is here: colour profiles, rotation, 16 bits, transparency, and reasons.
-"""
+"""One image file to one upright 8-bit sRGB picture, and back: what Pillow leaves to whoever calls it."""
 
 import hashlib
 import io
@@ -30,8 +27,7 @@ KEPT_TAGS = {
 SRGB = ImageCms.createProfile("sRGB")
 # A pixel counts as grey when its largest and smallest channel differ by at most this many of 255 levels: room for
 # the noise that JPEG leaves in the chroma of a grey picture.
-GREY_SPREAD = 10
-GREY_SHARE = 0.99
+GREY_SPREAD, GREY_SHARE = 10, 0.99
 # How to turn a picture upright, by its EXIF orientation; 1 is upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -59,7 +55,7 @@ def as_picture(image: str | Path | Image.Image | np.ndarray) -> Image.Image:
     if isinstance(image, Image.Image):
         return _upright_rgb(image)
     array = np.asarray(image)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
+    if not array.size or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))):
         raise ValueError(f"an array of shape {array.shape} is no picture: use (H,W), (H,W,1), (H,W,3) or (H,W,4)")
     if array.dtype == np.uint16:
         array = (array / 257 + 0.5).astype(np.uint8)
@@ -69,7 +65,7 @@ def as_picture(image: str | Path | Image.Image | np.ndarray) -> Image.Image:
         array = (array * 255 + 0.5).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise ValueError(f"an array of {array.dtype} is no picture: use uint8, uint16, or floats in [0,1]")
-    return to_rgb(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+    return to_rgb(Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array))
 
 
 def read_photograph(path: str | Path) -> Image.Image:
