@@ -123,7 +123,7 @@ def first_use(folder: Path, data: Path) -> dict:
             time.sleep(0.02)  # so that two processes at work would meet
 
     sys.addaudithook(hook)
-    found = find_photographs(PhotoConfig(source="folder", folder=str(folder), n_images=0), data)
+    found = find_photographs(PhotoConfig(source="folder", folder=str(folder), n_images=0), data, 32)
     pixels = cached_photographs(found, 32, data)
     return {"opened": len(opened), "digest": found.digest(), "sum": int(pixels.astype(np.int64).sum())}
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from colorize_lib.data.augment import Augment, CropLoader
 from colorize_lib.data.cache import cached_photographs
 from colorize_lib.data.judging import val_positions
-from colorize_lib.data.loader import ImagesOnDevice, LabLoader
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.data.shipped import showcase
 from colorize_lib.evaluation.metrics import validate
@@ -52,12 +52,12 @@ def main() -> None:
     seed_everything(0)
     accelerator = make_accelerator("auto", options.precision)
     config = PhotoConfig(source="folder", folder=options.folder, n_images=0, manifest=options.manifest)
-    photos = find_photographs(config, options.data)
+    photos = find_photographs(config, options.data, options.size)
     pixels = cached_photographs(photos, options.size, options.data)
     split = photos.usable.split.to_numpy()
-    train = ImagesOnDevice(pixels[split == "train"], accelerator.device)
+    train = ColorizationDataset(torch.from_numpy(pixels[split == "train"]).to(accelerator.device))
     tune = np.flatnonzero(split == "val")[val_positions(photos, "tune")][: options.n_val]
-    val = ImagesOnDevice(pixels[tune], accelerator.device)
+    val = ColorizationDataset(torch.from_numpy(pixels[tune]).to(accelerator.device))
     val_dl = LabLoader(val, 100, train=False, device=accelerator.device)
     run = start_run("gpu", options.name or options.what, options.out, photographs=photos.digest(), **vars_of(options))
     print(f"{len(train):,} train, {len(val)} val; {accelerator.device}, {accelerator.mixed_precision}", flush=True)

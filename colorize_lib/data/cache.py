@@ -1,69 +1,114 @@
-"""Photographs decoded once into a memory-mapped uint8 cache."""
+"""Photographs decoded once into a memory-mapped uint8 cache.
+
+A cache grows at its end, one photograph after the other, and has another name until it is whole. So its length says how
+far it is, and a photograph that is drawn can be kept before anybody knows how many there will be.
+"""
 
 import hashlib
-import json
-import shutil
+import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 
-from ..files import DATA_DIR, write_text
+from ..files import DATA_DIR
 from ..images import read_square
+from ..runs import processes
 from ..runs.progress import Progress
-from .manifest import PhotoSet
 
 CACHE_FORMAT = 1  # part of the key: raise it when the pixels that a file gives change
-CHUNK = 256  # photographs between two notes of how far the building has come
+CHUNK = 256  # photographs that are decoded before they are brought to the disk
 
 
-def cached_photographs(photos: PhotoSet, size: int, data_dir: Path = DATA_DIR) -> np.ndarray:
-    """All usable photographs of the set, squashed to size x size: a read-only memory map, uint8 (N,size,size,3).
+def cached_photographs(photos, size: int, data_dir: Path = DATA_DIR) -> np.ndarray:
+    """All usable photographs of a `PhotoSet`, squashed to size x size: a read-only memory map, uint8 (N,size,size,3).
 
-    Row i is row i of `photos.usable`. Every file is decoded and resized once; the result is kept under
-    `data_dir/cache`, keyed by the manifest's rows and the size. A build that was interrupted goes on where it stood; a
-    second process waits for the first. Only a whole cache ever has the final name.
+    Row i is row i of `photos.usable`. What `find_photographs` has not decoded already is decoded here, once: it is kept
+    under `data_dir/cache`, keyed by the manifest's rows and the size. A build that was interrupted goes on where it
+    stood; a second process waits for the first. Only a whole cache ever has the final name.
     Raises FileNotFoundError for a missing file, and ValueError for one whose content is not the manifest's (sha256).
     """
     rows = photos.usable
-    key = hashlib.sha256(f"{CACHE_FORMAT} {size}".encode())
-    for name, sha256 in zip(rows.path, rows.sha256, strict=True):
-        key.update(f"{name}\0{sha256}\n".encode())
-    final = data_dir / "cache" / f"{key.hexdigest()[:16]}-{size}px.npy"
+    tell_enlarged(rows, size)
+    final = cache_path(rows, size, data_dir)
     final.parent.mkdir(parents=True, exist_ok=True)
     if not final.exists():
         with FileLock(f"{final}.lock"):
             if not final.exists():
-                _build_cache(photos, size, final)
+                _build(photos.root, rows, size, final)
     return np.load(final, mmap_mode="r")
 
 
-def _build_cache(photos: PhotoSet, size: int, final: Path) -> None:
-    """Fill `final` by way of a partial file beside it, noting after each chunk how many rows are on the disk."""
-    rows = photos.usable
-    partial, note = final.with_suffix(".partial"), final.with_suffix(".progress.json")
-    shape = (len(rows), size, size, 3)
-    done = json.loads(note.read_text())["done"] if note.exists() and partial.exists() else 0
-    # A memory map on a full disk crashes the process. The partial file is sparse: only what is filled takes space.
-    needed, free = (len(rows) - done) * size * size * 3, shutil.disk_usage(final.parent).free
-    if free < needed:
-        raise OSError(f"the cache needs {needed / 1e9:.1f} GB in {final.parent}, and only {free / 1e9:.1f} GB are free")
-    mode = "r+" if done else "w+"
-    cache = np.lib.format.open_memmap(partial, mode=mode, dtype=np.uint8, shape=None if done else shape)
+def cache_path(rows: pd.DataFrame, size: int, data_dir: Path) -> Path:
+    """Where the cache of these photographs (path, sha256), at this size, is or will be."""
+    key = hashlib.sha256(f"{CACHE_FORMAT} {size}".encode())
+    for name, sha256 in zip(rows.path, rows.sha256, strict=True):
+        key.update(f"{name}\0{sha256}\n".encode())
+    return data_dir / "cache" / f"{key.hexdigest()[:16]}-{size}px.npy"
 
-    def decode(row: int) -> np.ndarray:
-        return read_square(photos.root / rows.path[row], rows.sha256[row], size)
 
+def tell_enlarged(rows: pd.DataFrame, size: int) -> None:
+    """Print a line if photographs (width, height) are smaller than size x size."""
+    if n := int((rows[["width", "height"]].min(axis=1) < size).sum()):
+        processes.say(f"{n:,} of {len(rows):,} photographs are smaller than {size} px, and are enlarged")
+
+
+def _build(root: Path, rows: pd.DataFrame, size: int, final: Path) -> None:
+    cache = GrowingCache(final.with_suffix(".growing"), size)
     label = f"decoding photographs to {size} px"
-    with Progress(len(rows), label, start=done) as progress, ThreadPoolExecutor() as pool:
-        for start in range(done, len(rows), CHUNK):
-            indices = range(start, min(start + CHUNK, len(rows)))
-            for row, pixels in zip(indices, pool.map(decode, indices), strict=True):
-                cache[row] = pixels
+    with Progress(len(rows), label, start=cache.count) as progress, ThreadPoolExecutor() as pool:
+        while cache.count < len(rows):
+            some = rows.iloc[cache.count : cache.count + CHUNK]
+            for pixels in pool.map(lambda row: read_square(root / row.path, row.sha256, size), some.itertuples()):
+                cache.append(pixels)
                 progress.update()
-            cache.flush()
-            write_text(note, json.dumps({"done": indices.stop}))
-    del cache
-    partial.replace(final)
-    note.unlink(missing_ok=True)
+    cache.finish(final)
+
+
+class GrowingCache:
+    """A cache in the making, gone on with if the file is there; `count` is how many photographs it has.
+
+    size: of the photographs; 0 to keep nothing.
+    """
+
+    def __init__(self, path: Path, size: int):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.size = path, size
+        self.file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - until it is finished
+        self.cut((path.stat().st_size - len(_header(0, size))) // size**2 // 3 if size else 0)
+
+    def append(self, pixels: np.ndarray) -> None:
+        """Add one photograph, uint8 (size,size,3)."""
+        self.file.write(np.ascontiguousarray(pixels))
+        self.count += 1
+
+    def flush(self) -> None:
+        """Bring to the disk what was added."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` photographs, and nothing behind them."""
+        self.count = max(count, 0)
+        self.file.seek(0)
+        self.file.write(_header(self.count, self.size))
+        self.file.truncate(self.file.seek(self.count * self.size**2 * 3, os.SEEK_CUR))
+
+    def finish(self, final: Path) -> None:
+        """Give the cache its name: it is whole."""
+        self.cut(self.count)  # writes how many there are
+        self.flush()
+        self.file.close()
+        self.path.replace(final)
+
+
+def _header(count: int, size: int) -> bytes:
+    """The first bytes of an .npy; numpy leaves room for the count to grow, so they are always equally many."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    )
+    return file.getvalue()

@@ -11,7 +11,7 @@ from filelock import FileLock
 from ..files import DATA_DIR, from_root
 from ..runs import processes
 from .cache import cached_photographs
-from .loader import ImagesOnDevice, LabLoader
+from .loader import ColorizationDataset, LabLoader
 from .manifest import PhotoConfig, find_photographs
 from .sources import DataUnavailable
 
@@ -77,9 +77,10 @@ def make_image_loaders(
     train: LabelledImages, test: LabelledImages, batch_size: int = 50, seed: int = 0, device: torch.device | str = "cpu"
 ) -> tuple[LabLoader, LabLoader]:
     """The training loader (shuffled, flipped) and the validation loader (in order, whole), both on the device."""
+    on_device = [ColorizationDataset(torch.from_numpy(of.images).to(device)) for of in (train, test)]
     return (
-        LabLoader(ImagesOnDevice(train.images, device), batch_size, True, seed, device),
-        LabLoader(ImagesOnDevice(test.images, device), 10 * batch_size, False, seed, device),
+        LabLoader(on_device[0], batch_size, True, seed, device),
+        LabLoader(on_device[1], 10 * batch_size, False, seed, device),
     )
 
 
@@ -125,10 +126,8 @@ def _download(home: Path) -> tuple[LabelledImages, LabelledImages]:
 
 def _sample(seed: int, data_dir: Path) -> tuple[LabelledImages, LabelledImages]:
     """The crops of the source `sample` at 32x32 px; a photograph's crops are all on one side of the split."""
-    photos = find_photographs(PhotoConfig(source="sample", n_images=0, seed=seed), data_dir)
+    photos = find_photographs(PhotoConfig(source="sample", n_images=0, seed=seed), data_dir, SIZE)
     pixels, rows = np.array(cached_photographs(photos, SIZE, data_dir)), photos.usable
-    names = rows.path.str.split("/").str[0]
-    classes = tuple(sorted(set(names)))
-    labels = names.map(classes.index).to_numpy(np.int64)
+    labels, classes = photos.labels(), tuple(photos.classes)
     train, test = ((rows.split == split).to_numpy() for split in ("train", "val"))
     return tuple(LabelledImages(pixels[of], labels[of], classes) for of in (train, test))

@@ -1,5 +1,6 @@
 """Photographs decoded once into a memory-mapped uint8 cache, and batches of (L, ab) made from it on the device."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from .streamed import StreamedPhotographs
 class ColorizationDataset:
     """Photographs of one split as (L, ab) pairs.
 
-    photographs: uint8 (M,H,W,3), a cache; indices: which of its rows belong to the split.
+    photographs: uint8 (M,H,W,3), a cache, or a tensor on any device; indices: which of its rows belong to the split.
     `dataset[i]` is {"L": (1,H,W) in [-1,1], "ab": (2,H,W) in about [-1,1]}, unflipped, on the CPU.
     """
 
-    def __init__(self, photographs: np.ndarray, indices: np.ndarray | None = None):
+    def __init__(self, photographs: np.ndarray | torch.Tensor, indices: np.ndarray | None = None):
         self.photographs = photographs
         self.indices = np.arange(len(photographs)) if indices is None else np.asarray(indices)
 
@@ -35,28 +36,7 @@ class ColorizationDataset:
 
     def rgb(self, positions: list[int] | np.ndarray) -> torch.Tensor:
         """The photographs at these positions of the split: uint8 (N,H,W,3)."""
-        return torch.from_numpy(self.photographs[self.indices[positions]])
-
-    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
-        """All positions in a random order."""
-        return rng.permutation(len(self))
-
-
-class ImagesOnDevice:
-    """Images that all fit into the device's memory, as a `LabLoader` takes them: nothing is copied to it per batch.
-
-    images: uint8 (M,H,W,3).
-    """
-
-    def __init__(self, images: np.ndarray, device: torch.device | str = "cpu"):
-        self.images = torch.from_numpy(images).to(device)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def rgb(self, positions: np.ndarray) -> torch.Tensor:
-        """The images at these positions: uint8 (N,H,W,3), on the device."""
-        return self.images[torch.from_numpy(positions).to(self.images.device)]
+        return torch.as_tensor(self.photographs[self.indices[positions]])
 
     def shuffled(self, rng: np.random.Generator) -> np.ndarray:
         """All positions in a random order."""
@@ -71,23 +51,23 @@ class LabLoader:
     batch to start at. A photograph is a few kB of a memory map and a batch one copy, so no worker processes are needed.
     `share` deals every batch out to the processes of a run. A last, smaller training batch is dropped: BatchNorm needs
     batches of one kind.
+    labels: if given, a number of each photograph, int64 (len(dataset),); the batches then have "label": (N,) too.
     """
 
     def __init__(
         self,
-        dataset: ColorizationDataset | ImagesOnDevice | StreamedPhotographs,
+        dataset: ColorizationDataset | StreamedPhotographs,
         batch_size: int,
         train: bool,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        process_index: int = 0,
-        num_processes: int = 1,
+        labels: np.ndarray | None = None,
     ):
         if train and len(dataset) < batch_size:
             raise ValueError(f"{len(dataset)} training photographs do not fill one batch of {batch_size}")
         self.dataset, self.batch_size, self.train, self.seed = dataset, batch_size, train, seed
         self.device = torch.device(device)
-        self.process_index, self.num_processes = process_index, num_processes
+        self.process_index, self.num_processes, self.labels = 0, 1, labels
         self.epoch, self.start = 0, 0
 
     def __len__(self) -> int:
@@ -106,13 +86,13 @@ class LabLoader:
         """
         if self.batch_size < num_processes:
             raise ValueError(f"a batch of {self.batch_size} cannot be shared by {num_processes} processes")
-        return LabLoader(
-            self.dataset, self.batch_size, self.train, self.seed, self.device, process_index, num_processes
-        )
+        shared = copy.copy(self)
+        shared.process_index, shared.num_processes, shared.epoch, shared.start = process_index, num_processes, 0, 0
+        return shared
 
     def in_order(self) -> "LabLoader":
         """A loader of every photograph of the same dataset once, in order and unflipped: for counting and measuring."""
-        return LabLoader(self.dataset, self.batch_size, train=False, device=self.device)
+        return LabLoader(self.dataset, self.batch_size, train=False, device=self.device, labels=self.labels)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         start, self.start = self.start, 0
@@ -127,7 +107,10 @@ class LabLoader:
             if self.device.type == "cuda" and rgb.device.type == "cpu":
                 rgb = rgb.pin_memory()
             L, ab = to_lab(rgb.to(self.device, non_blocking=True), flips[span][mine])
-            yield {"L": L, "ab": ab}
+            yield {"L": L, "ab": ab} | ({} if self.labels is None else {"label": self._labels_of(order[span][mine])})
+
+    def _labels_of(self, positions: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.labels[positions]).to(self.device)
 
 
 def make_dataloaders(
@@ -137,14 +120,18 @@ def make_dataloaders(
     seed: int = 0,
     device: torch.device | str = "cpu",
     data_dir: Path = DATA_DIR,
+    labels: bool = False,
 ) -> tuple[LabLoader, LabLoader]:
-    """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs."""
-    if photos.streamed:
-        train, val = (StreamedPhotographs(photos.root / split, size) for split in ("train", "val"))
-    else:
-        pixels, split = cached_photographs(photos, size, data_dir), photos.usable.split
-        train, val = (ColorizationDataset(pixels, np.flatnonzero(split == name)) for name in ("train", "val"))
-    return (
-        LabLoader(train, batch_size, True, seed, device),
-        LabLoader(val, batch_size, False, seed, device),
-    )
+    """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs.
+
+    labels: batches have "label" too, the number of the class in `photos.classes`, or -1.
+    """
+    pixels = None if photos.streamed else cached_photographs(photos, size, data_dir)
+
+    def loader(name: str) -> LabLoader:
+        rows = np.flatnonzero(photos.usable.split == name)
+        dataset = StreamedPhotographs(photos.root / name, size) if pixels is None else ColorizationDataset(pixels, rows)
+        numbers = photos.labels()[rows] if labels else None
+        return LabLoader(dataset, batch_size, name == "train", seed, device, labels=numbers)
+
+    return loader("train"), loader("val")

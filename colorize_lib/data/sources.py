@@ -3,12 +3,14 @@
 A source is a function (folder, data_dir, seed) -> Listing; it lists files and fetches or makes them first if need be.
 """
 
+import csv
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -32,13 +34,14 @@ class DataUnavailable(RuntimeError):
 class Listing:
     """Files of a source: `paths` are sorted, relative to `root`, with forward slashes.
 
-    split_of: path -> `train` or `val` where the source comes with a split of its own, else "".
-    manifest: of streams, which are drawn and split already, where that is written.
+    split: path -> `train` or `val`, where the source has a split of its own. classes: path -> class, where known.
+    manifest: where draw and split are written, of streams.
     """
 
     root: Path
     paths: list[str]
-    split_of: Callable[[str], str] = lambda path: ""
+    split: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, str] = field(default_factory=dict)
     manifest: Path | None = None
 
 
@@ -55,28 +58,82 @@ def sample(folder: str, data_dir: Path, seed: int) -> Listing:
             if not target.exists():
                 with atomic_path(target) as partial:
                     image.crop((left, top, left + side, top + side)).save(partial, format="PNG", compress_level=1)
-    split = sample_split(seed)
-    return Listing(root, list_images(root), lambda path: split[PurePosixPath(path).parts[0]])
+    names = {path: path.split("/")[0] for path in list_images(root)}
+    return Listing(root, list(names), {path: sample_split(seed)[name] for path, name in names.items()}, names)
 
 
 def folder_tree(folder: str, data_dir: Path, seed: int) -> Listing:
-    """All images below `folder`; if it has both train/ and val/, those are the split and nothing else is used."""
-    root = _existing_folder(folder)
-    paths = list_images(root)
-    if (root / "train").is_dir() and (root / "val").is_dir():
-        paths = [path for path in paths if PurePosixPath(path).parts[0] in ("train", "val")]
-        return _not_empty(Listing(root, paths, lambda path: PurePosixPath(path).parts[0]))
-    return _not_empty(Listing(root, paths))
+    """All images below `folder`, or below several with commas between them.
+
+    If a folder has both train/ and val/, those are its split and nothing else in it is used. Classes come from a
+    manifest.csv in or beside the folder (columns path, class); else, if all images lie in subfolders, from those.
+    Several folders are seen as one: a folder of links to them, by their names, below `data_dir`.
+    """
+    trees = _folders(folder)
+    root = _linked(trees, data_dir) if len(trees) > 1 else trees[""]
+    listing = Listing(root, [])
+    for prefix, tree in trees.items():
+        paths = list_images(tree)
+        if (tree / "train").is_dir() and (tree / "val").is_dir():
+            paths = [path for path in paths if path.startswith(("train/", "val/"))]
+            listing.split.update({prefix + path: path.split("/")[0] for path in paths})
+        inner = {path: path.split("/", 1)[1] if prefix + path in listing.split else path for path in paths}
+        in_folders = all("/" in path for path in inner.values())
+        named = _named_classes(tree)
+        for path in paths:
+            if name := named.get(path) or (inner[path].split("/")[0] if in_folders else ""):
+                listing.classes[prefix + path] = name
+        listing.paths.extend(prefix + path for path in paths)
+    if not listing.paths:
+        raise DataUnavailable(f"{folder} holds no {', '.join(sorted(EXTENSIONS))} file")
+    listing.paths.sort()
+    return listing
+
+
+def _folders(folder: str) -> dict[str, Path]:
+    """{"": folder}, or of several {"NAME/": folder, ...}; a folder with a comma in its name is one."""
+    if "," not in folder or from_root(folder).is_dir():
+        return {"": _existing_folder(folder)}
+    trees: dict[str, Path] = {}
+    for tree in (_existing_folder(part.strip()) for part in folder.split(",") if part.strip()):
+        name = tree.resolve().name
+        while f"{name}/" in trees:
+            name += "_"
+        trees[f"{name}/"] = tree
+    return trees
+
+
+def _linked(trees: dict[str, Path], data_dir: Path) -> Path:
+    """A folder of links to the folders, so that `root / path` is a file whichever it lies in."""
+    targets = {name.rstrip("/"): tree.resolve() for name, tree in trees.items()}
+    root = data_dir / "folders" / hashlib.sha256(repr(targets).encode()).hexdigest()[:12]
+    root.mkdir(parents=True, exist_ok=True)
+    for name, target in targets.items():
+        if not (root / name).is_symlink():
+            (root / name).symlink_to(target, target_is_directory=True)
+    return root
+
+
+def _named_classes(tree: Path) -> dict[str, str]:
+    """Path below `tree` -> class, of a manifest.csv in it or beside it; {} if there is none with these columns."""
+    for home, prefix in ((tree, ""), (tree.parent, f"{tree.name}/")):
+        if (home / "manifest.csv").is_file():
+            with open(home / "manifest.csv", encoding="utf-8-sig", errors="replace", newline="") as file:
+                reader = csv.DictReader(file)
+                if {"path", "class"} <= set(reader.fieldnames or []):
+                    rows = [(row["path"] or "", row["class"] or "") for row in reader]
+                    return {path.removeprefix(prefix): name for path, name in rows if path.startswith(prefix)}
+    return {}
 
 
 def imagenet(folder: str, data_dir: Path, seed: int) -> Listing:
-    """All images of an ImageNet-style tree (one folder per class, below `folder` or its train/), classes ignored."""
+    """All images of an ImageNet-style tree, one folder per class, below `folder` or its train/."""
     root = _existing_folder(folder)
     root = root / "train" if (root / "train").is_dir() else root
-    paths = [path for path in list_images(root) if "/" in path]
-    if not paths:
+    classes = {path: path.split("/")[0] for path in list_images(root) if "/" in path}
+    if not classes:
         raise DataUnavailable(f"{root} has no class folders with images; an ImageNet tree is CLASS/IMAGE.JPEG")
-    return Listing(root, paths)
+    return Listing(root, list(classes), classes=classes)
 
 
 def coco(folder: str, data_dir: Path, seed: int) -> Listing:
@@ -190,9 +247,3 @@ def _existing_folder(folder: str) -> Path:
     if not root.is_dir():
         raise FileNotFoundError(f"the folder of photographs {root} does not exist")
     return root
-
-
-def _not_empty(listing: Listing) -> Listing:
-    if not listing.paths:
-        raise DataUnavailable(f"{listing.root} holds no {', '.join(sorted(EXTENSIONS))} file")
-    return listing

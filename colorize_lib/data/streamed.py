@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..images import read_square
 from ..runs.progress import Progress
+from .cache import tell_enlarged
 from .manifest import PhotoSet
 from .sources import STREAMS_MANIFEST
 
@@ -37,6 +38,7 @@ def write_streams(photos: PhotoSet, folder: Path, size: int) -> None:
     making = folder.with_name(f".{folder.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     usable = photos.usable
+    tell_enlarged(usable, size)
 
     def encode(row) -> bytes:
         file = io.BytesIO()

@@ -11,15 +11,18 @@ import pytest
 from pictures import grey_photograph, photograph, save, save_photographs
 from PIL import Image
 
-from colorize_lib.data import manifest
-from colorize_lib.data.manifest import COLUMNS, PhotoConfig, PhotoSet, find_photographs, read_manifest
+from colorize_lib.data import drawing
+from colorize_lib.data.cache import cached_photographs
+from colorize_lib.data.drawing import COLUMNS
+from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs, read_manifest
 from colorize_lib.files import ROOT
+from colorize_lib.images import read_rgb, resize
 
 
-def find(folder: Path, data_dir: Path, **settings) -> PhotoSet:
+def find(folder: Path, data_dir: Path, size: int = 0, **settings) -> PhotoSet:
     """Find the photographs of a folder; all of them unless told otherwise."""
     config = PhotoConfig(**({"source": "folder", "folder": str(folder), "n_images": 0} | settings))
-    return find_photographs(config, data_dir)
+    return find_photographs(config, data_dir, size)
 
 
 def split_of(photos: PhotoSet) -> dict[str, str]:
@@ -41,10 +44,8 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def examined(monkeypatch) -> list[str]:
     """The names of the files that are examined from now on."""
-    names, examine = [], manifest.examine
-    monkeypatch.setattr(
-        manifest, "examine", lambda root, name, min_side: names.append(name) or examine(root, name, min_side)
-    )
+    names, examine = [], drawing.examine
+    monkeypatch.setattr(drawing, "examine", lambda root, name, *rest: names.append(name) or examine(root, name, *rest))
     return names
 
 
@@ -115,13 +116,48 @@ def test_refuses_settings_that_make_no_sense(settings):
         PhotoConfig(**settings)
 
 
+def test_equal_files_are_on_one_side_of_a_drawn_split(folder, data, capsys):
+    for i in range(10):
+        shutil.copy(folder / f"photo-{i:02d}.jpg", folder / f"copy-{i:02d}.jpg")
+    rows = find(folder, data, 32, val_share=0.5).usable
+    assert len(rows) == 30
+    assert (rows.groupby("sha256").split.nunique() == 1).all()
+    assert set(rows.split) == {"train", "val"}
+    assert "; 10 are copies of others, on the same side [" in capsys.readouterr().out
+
+
+def test_of_equal_files_in_train_and_val_the_one_in_train_is_left_out(folder, data, capsys):
+    for i in range(20):
+        (folder / ("val" if i < 5 else "train")).mkdir(exist_ok=True)
+        (folder / f"photo-{i:02d}.jpg").rename(folder / ("val" if i < 5 else "train") / f"photo-{i:02d}.jpg")
+    for i in range(9):
+        shutil.copy(folder / "val" / "photo-02.jpg", folder / "train" / f"copy-{i}.jpg")
+    photos = find(folder, data, 32)  # more than a fifth of the files, and yet not too many
+    assert len(photos.usable) == 20
+    out = photos.manifest[photos.manifest.split == ""]
+    assert set(out.path) == {f"train/copy-{i}.jpg" for i in range(9)}
+    assert set(out.reason) == {"duplicate: the same file is in val, val/photo-02.jpg"}
+    assert "9 unusable (9 duplicate)" in capsys.readouterr().out
+    held = cached_photographs(photos, 32, data)
+    files = [(photos.root / path).read_bytes() for path in photos.usable.path]
+    assert np.array_equal(held, np.stack([resize(read_rgb(content)[0], 32) for content in files]))
+
+
+def test_a_manifest_of_ones_own_that_has_a_file_on_both_sides_is_told(folder, data, tmp_path, capsys):
+    rows = find(folder, data).manifest
+    rows.loc[rows.index[:2], ["sha256", "split"]] = [["00", "train"], ["00", "val"]]
+    rows.to_csv(tmp_path / "kept.csv", index=False)
+    find(folder, data, manifest=str(tmp_path / "kept.csv"))
+    assert "1 are copies of others, 1 ON BOTH SIDES" in capsys.readouterr().out
+
+
 # --- the manifest --------------------------------------------------------------------------------------------------
 
 
 def test_the_manifest_says_path_size_content_and_split_of_each_file(folder, data):
     photos = find(folder, data)
     assert photos.path.parent == data / "manifests"
-    assert photos.path.read_text().splitlines()[0] == "path,width,height,sha256,split,reason"
+    assert photos.path.read_text().splitlines()[0] == "path,class,width,height,sha256,split,reason"
     assert list(photos.manifest.columns) == COLUMNS
     assert photos.root == folder
     for row in photos.manifest.itertuples():
@@ -212,7 +248,7 @@ def test_an_interrupted_writing_leaves_no_manifest(folder, data, monkeypatch):
         patch.setattr(pd.DataFrame, "to_csv", half)
         with pytest.raises(KeyboardInterrupt):
             find(folder, data)
-    assert list((data / "manifests").iterdir()) == []
+    assert list((data / "manifests").glob("*.csv")) == []
     assert len(find(folder, data).usable) == 20
 
 
@@ -220,11 +256,10 @@ def test_an_interrupted_renewal_leaves_the_manifest_that_was_there(folder, data,
     path = find(folder, data).path
     before = path.read_bytes()
     os.utime(folder / "photo-00.jpg", ns=(0, path.stat().st_mtime_ns + 1_000_000))
-    monkeypatch.setattr(manifest, "build_manifest", lambda *_: 1 / 0)
+    monkeypatch.setattr(drawing, "examine", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         find(folder, data)
     assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

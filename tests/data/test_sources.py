@@ -18,9 +18,8 @@ from PIL import Image
 from colorize_lib import files
 from colorize_lib.data import sources
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
-from colorize_lib.data.shipped import old_photographs, package_photographs, sample_split
+from colorize_lib.data.shipped import package_photographs, sample_split
 from colorize_lib.data.sources import DataUnavailable, list_images
-from colorize_lib.images import is_greyscale
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -28,14 +27,6 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 # --- sample --------------------------------------------------------------------------------------------------------
-
-
-def test_the_packages_ship_the_eight_photographs():
-    photographs = package_photographs()
-    assert len(photographs) == 8
-    for path in photographs.values():
-        with Image.open(path) as image:
-            assert min(image.size) >= 300
 
 
 @pytest.fixture
@@ -112,7 +103,7 @@ def test_folder_lists_all_images_below_it_in_order(tmp_path):
     listing = sources.folder_tree(str(tmp_path), tmp_path / "data", 0)
     assert listing.paths == ["a.webp", "b/1.png", "b/2.JPG", "c/d/e.tiff", "c/f.jpeg", "c/g.tif"]
     assert listing.root == tmp_path
-    assert {listing.split_of(path) for path in listing.paths} == {""}
+    assert listing.split == listing.classes == {}
 
 
 def test_folder_follows_links_to_folders_but_not_in_circles(tmp_path):
@@ -124,7 +115,7 @@ def test_folder_follows_links_to_folders_but_not_in_circles(tmp_path):
     (tmp_path / "train-on-disk" / "back").symlink_to(tmp_path / "photos")
     listing = sources.folder_tree(str(tmp_path / "photos"), tmp_path, 0)
     assert listing.paths == ["train/photo-00.jpg", "val/photo-00.jpg"]
-    assert [listing.split_of(path) for path in listing.paths] == ["train", "val"]
+    assert list(listing.split.values()) == ["train", "val"]
 
 
 def test_folder_says_what_is_missing(tmp_path):
@@ -377,6 +368,55 @@ def test_coco_does_not_download_again_because_the_disk_is_full(server, data, mon
     assert len(server.requests) == 1
 
 
-def test_photographs_that_were_always_grey_are_there_and_grey():
-    for path in old_photographs().values():
-        assert is_greyscale(Image.open(path).convert("RGB"))
+# --- several folders, and classes ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several(tmp_path) -> Path:
+    """`photos` with train/ and val/, `tiny` with class folders, `loose` without either, a manifest.csv beside them."""
+    for name in ("photos/train/a.png", "photos/train/b.png", "photos/val/c.png", "tiny/n01/d.png", "tiny/n02/e.png"):
+        save(photograph(len(name)), tmp_path / name)
+    save_photographs(tmp_path / "loose", 2)
+    rows = "photos/train/a.png,dog\nphotos/val/c.png,\nloose/photo-01.jpg,lake\nelsewhere/x.png,cat\n"
+    (tmp_path / "manifest.csv").write_text(f"path,class\n{rows}")
+    return tmp_path
+
+
+def test_several_folders_are_one_source_with_their_own_splits_and_classes(several, tmp_path):
+    folders = ",".join(str(several / name) for name in ("photos", " tiny", "loose")).replace("/ ", "/")
+    listing = sources.folder_tree(folders, tmp_path / "data", 0)
+    photos, loose = [f"photos/{path}" for path in ("train/a.png", "train/b.png", "val/c.png")], "loose/photo-0"
+    assert listing.paths == [f"{loose}0.jpg", f"{loose}1.jpg", *photos, "tiny/n01/d.png", "tiny/n02/e.png"]
+    assert listing.split == dict(zip(photos, ("train", "train", "val"), strict=True))
+    known = {photos[0]: "dog", f"{loose}1.jpg": "lake", "tiny/n01/d.png": "n01", "tiny/n02/e.png": "n02"}
+    assert listing.classes == known
+    for path in listing.paths:
+        assert (listing.root / path).read_bytes() == (several / path).read_bytes()
+    assert sources.folder_tree(folders, tmp_path / "data", 0).root == listing.root
+    config = PhotoConfig(source="folder", folder=folders, n_images=0, val_share=0.5)
+    manifest = find_photographs(config, tmp_path / "data", 16).manifest.set_index("path")
+    assert manifest["class"].to_dict() == dict.fromkeys(listing.paths, "") | known
+    assert manifest.split[photos].tolist() == ["train", "train", "val"]
+    assert sorted(manifest.split.drop(photos)) == ["train", "train", "val", "val"]
+
+
+def test_a_class_that_changes_makes_a_new_manifest(several, tmp_path):
+    def classes() -> set[str]:
+        config = PhotoConfig(source="folder", folder=str(several / "photos"), n_images=0)
+        return set(find_photographs(config, tmp_path / "data").classes)
+
+    assert classes() == {"dog"}
+    (several / "manifest.csv").write_text("path,class\nphotos/val/c.png,cat\n")
+    assert classes() == {"cat"}
+    (several / "photos" / "manifest.csv").write_text("class,path\nfox,train/b.png\n")
+    assert classes() == {"fox"}
+
+
+def test_folders_of_one_name_and_a_comma_in_a_name(tmp_path):
+    for name in ("a/pictures", "b/pictures", "a, b"):
+        save_photographs(tmp_path / name, 1)
+    both = sources.folder_tree(f"{tmp_path}/a/pictures,{tmp_path}/b/pictures", tmp_path / "data", 0)
+    assert both.paths == ["pictures/photo-00.jpg", "pictures_/photo-00.jpg"]
+    assert sources.folder_tree(str(tmp_path / "a, b"), tmp_path / "data", 0).root == tmp_path / "a, b"
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        sources.folder_tree(f"{tmp_path}/a/pictures,{tmp_path}/nowhere", tmp_path / "data", 0)

@@ -1,0 +1,222 @@
+"""The cache of decoded photographs: every file decoded once, whole or not there, gone on with after a kill."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Timer
+
+import numpy as np
+import pytest
+from pictures import photograph, save, save_photographs
+
+from colorize_lib import files, images
+from colorize_lib.data import cache, drawing
+from colorize_lib.data.cache import cached_photographs
+from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs
+from colorize_lib.images import read_rgb, resize
+
+SIZE = 32
+
+
+def find(folder: Path, data: Path, size: int = 0, **settings) -> PhotoSet:
+    config = PhotoConfig(**({"source": "folder", "folder": str(folder), "n_images": 0} | settings))
+    return find_photographs(config, data, size)
+
+
+def expected(photos: PhotoSet, size: int = SIZE) -> np.ndarray:
+    """The photographs decoded and resized one by one: what the cache must hold."""
+    return np.stack([resize(read_rgb((photos.root / path).read_bytes())[0], size) for path in photos.usable.path])
+
+
+def left(data: Path) -> set[str]:
+    """The endings of what lies in the folders of caches and manifests, but for locks."""
+    return {path.suffix for folder in ("cache", "manifests") for path in (data / folder).iterdir()} - {".lock"}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Eleven usable photographs, one of them upright only by its EXIF orientation, and an unusable file."""
+    save_photographs(tmp_path / "photos", 10)
+    exif = read_rgb((tmp_path / "photos" / "photo-00.jpg").read_bytes())[0].getexif()
+    exif[0x0112] = 8
+    save(photograph(20, (200, 100)), tmp_path / "photos" / "turned.jpg", exif=exif)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(cache, "CHUNK", 4)
+    monkeypatch.setattr(drawing, "CHUNK", 4)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def photos(folder, data) -> PhotoSet:
+    return find(folder, data)
+
+
+@pytest.fixture
+def decodes(monkeypatch) -> list[int]:
+    """The lengths of the files that are decoded from now on, wherever."""
+    seen, decode = [], images.read_rgb
+
+    def counting(content: bytes, *rest):
+        seen.append(len(content))
+        return decode(content, *rest)
+
+    for module in (images, drawing):
+        monkeypatch.setattr(module, "read_rgb", counting)
+    return seen
+
+
+def test_the_cache_holds_what_decoding_gives(photos, data):
+    held = cached_photographs(photos, SIZE, data)
+    assert isinstance(held, np.memmap) and not held.flags.writeable
+    assert (held.shape, held.dtype) == ((11, SIZE, SIZE, 3), np.uint8)
+    assert np.array_equal(held, expected(photos))
+    assert left(data) == {".npy", ".csv"}
+
+
+def test_a_fresh_run_decodes_every_file_once(folder, data, decodes):
+    photos = find(folder, data, SIZE)
+    held = cached_photographs(photos, SIZE, data)
+    assert sorted(decodes) == sorted(path.stat().st_size for path in folder.iterdir())
+    assert left(data) == {".npy", ".csv"}
+    find(folder, data, SIZE), cached_photographs(photos, SIZE, data)
+    assert len(decodes) == 12
+    assert np.array_equal(held, expected(photos))
+    decodes.clear()
+    cached_photographs(photos, 16, data)  # another size
+    assert len(decodes) == 11
+
+
+def test_a_draw_that_was_interrupted_goes_on_after_the_last_whole_chunk(folder, data, decodes, monkeypatch):
+    examine, seen = drawing.examine, []
+
+    def failing(root, name, *rest):
+        seen.append(name)
+        return 1 / 0 if len(seen) == 7 else examine(root, name, *rest)  # in the second chunk
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(drawing, "examine", failing)
+        find(folder, data, SIZE)
+    assert left(data) == {".growing", ".notes"}
+    [notes] = (data / "manifests").iterdir()
+    notes.write_text(notes.read_text() + '{"path": "half a li')
+    decodes.clear()
+    photos = find(folder, data, SIZE)
+    assert len(decodes) == 8
+    assert np.array_equal(cached_photographs(photos, SIZE, data), expected(photos))
+    assert photos.digest() == find(folder, data / "other").digest()
+
+
+@pytest.mark.parametrize("lost", ["*.growing", "*.notes"])
+def test_a_draw_of_which_a_half_is_lost_begins_anew(folder, data, decodes, monkeypatch, lost):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(cache.GrowingCache, "finish", lambda *_: 1 / 0)
+        find(folder, data, SIZE)
+    next(data.rglob(lost)).unlink()
+    photos = find(folder, data, SIZE)
+    assert len(decodes) == 24
+    assert np.array_equal(cached_photographs(photos, SIZE, data), expected(photos))
+
+
+def test_another_draw_has_a_cache_of_its_own_and_a_copy_of_the_files_has_not(photos, folder, data, tmp_path, decodes):
+    first = cached_photographs(photos, SIZE, data)
+    fewer = find(folder, data, SIZE, n_images=5)
+    assert np.array_equal(cached_photographs(fewer, SIZE, data), expected(fewer))
+    assert np.array_equal(cached_photographs(photos, SIZE, data), first)
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    moved = find(tmp_path / "elsewhere", data, manifest=str(photos.path))
+    decodes.clear()
+    cached_photographs(moved, SIZE, data)
+    assert decodes == []
+
+
+def test_a_file_that_is_not_the_manifests_is_named_and_the_building_goes_on_when_it_is(photos, data, decodes):
+    spoilt = photos.root / photos.usable.path[6]  # in the second chunk
+    whole = spoilt.read_bytes()
+    spoilt.write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match=f"{spoilt.name} is not the file of the manifest: its sha256 differs"):
+        cached_photographs(photos, SIZE, data)
+    spoilt.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{spoilt.name} is in the manifest but not on the disk"):
+        cached_photographs(photos, SIZE, data)
+    assert list((data / "cache").glob("*.npy")) == []
+    spoilt.write_bytes(whole)
+    decodes.clear()
+    held = cached_photographs(photos, SIZE, data)
+    assert len(decodes) <= 7  # a chunk of four was done, at least
+    assert np.array_equal(held, expected(photos))
+
+
+def test_names_the_file_that_the_manifest_calls_usable_but_is_not(photos, data):
+    manifest = photos.manifest.copy()
+    manifest.loc[manifest.path == "broken.jpg", ["split", "reason"]] = ["train", ""]
+    with pytest.raises(ValueError, match=r"broken\.jpg is usable by the manifest, but not decodable"):
+        cached_photographs(PhotoSet(photos.root, manifest, photos.path), SIZE, data)
+
+
+def test_says_how_many_photographs_are_enlarged(photos, data, capsys):
+    capsys.readouterr()
+    cached_photographs(photos, SIZE, data)
+    assert capsys.readouterr().out == ""
+    cached_photographs(photos, 90, data)  # ten are 96x80, one is 100x200
+    assert capsys.readouterr().out == "10 of 11 photographs are smaller than 90 px, and are enlarged\n"
+
+
+# A process that builds a cache. At the sixth photograph, it says so and halts until its standard input is closed.
+HALTING_BUILD = """
+import itertools, sys
+from pathlib import Path
+from colorize_lib.data import cache
+from colorize_lib.data.manifest import PhotoSet, read_manifest
+
+folder, manifest, data, size = sys.argv[1:]
+decode, numbers = cache.read_square, itertools.count(1)
+
+def halting(*arguments):
+    if next(numbers) == 6:
+        print("halted", flush=True)
+        sys.stdin.read()
+    return decode(*arguments)
+
+cache.read_square, cache.CHUNK = halting, 2
+photos = PhotoSet(Path(folder), read_manifest(Path(manifest)), Path(manifest))
+cache.cached_photographs(photos, int(size), Path(data))
+print("finished", flush=True)
+"""
+
+
+@pytest.fixture
+def halted_build(photos, data) -> Iterator[subprocess.Popen]:
+    """The process above, halted."""
+    arguments = [str(photos.root), str(photos.path), str(data), str(SIZE)]
+    command = [sys.executable, "-c", HALTING_BUILD, *arguments]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, cwd=files.ROOT, **pipes) as process:
+        assert "halted\n" in iter(process.stdout.readline, "")  # other lines are progress, if it takes its time
+        yield process
+        process.kill()
+
+
+def test_a_killed_building_goes_on_and_gives_exactly_the_right_pixels(photos, data, decodes, halted_build):
+    halted_build.kill()
+    halted_build.wait()
+    assert list((data / "cache").glob("*.npy")) == []
+    held = cached_photographs(photos, SIZE, data)
+    assert 6 <= len(decodes) <= 7  # of the first five, four were written, and one perhaps
+    assert np.array_equal(held, expected(photos))
+    assert left(data) == {".npy", ".csv"}
+
+
+def test_a_second_process_waits_for_the_first_and_both_have_the_right_cache(photos, data, decodes, halted_build):
+    Timer(0.5, halted_build.stdin.close).start()
+    held = cached_photographs(photos, SIZE, data)
+    assert decodes == []
+    assert np.array_equal(held, expected(photos))
+    assert halted_build.stdout.read().endswith("finished\n")
+    assert halted_build.wait() == 0

@@ -1,0 +1,157 @@
+"""CIFAR-10 and other 32x32 images: files read, drawn from, downloaded, and batches of them."""
+
+import hashlib
+import io
+import pickle
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from colorize_lib.data import cifar10, sources
+from colorize_lib.data.sources import DataUnavailable
+
+
+def images(n: int, seed: int = 0) -> cifar10.LabelledImages:
+    rng = np.random.default_rng(seed)
+    pixels = np.repeat(np.repeat(rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8), 4, axis=1), 4, axis=2)
+    return cifar10.LabelledImages(pixels, rng.integers(0, 10, n), cifar10.CLASSES)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for split, n in (("train", 12), ("test", 6)):
+        one = images(n, seed=n)
+        np.savez(tmp_path / f"{split}.npz", images=one.images, labels=one.labels)
+    return tmp_path
+
+
+def test_npz_files_are_read_and_drawn_from(folder):
+    train, test = cifar10.find_images(str(folder))
+    assert (train.images == images(12, seed=12).images).all() and len(test.images) == 6
+    assert train.classes == cifar10.CLASSES
+    few, _ = cifar10.find_images(str(folder), n_train=5, seed=1)
+    assert len(few.images) == 5 and few.digest() != train.digest()
+    assert few.digest() == cifar10.find_images(str(folder), n_train=5, seed=1)[0].digest()
+    of_train = {one.tobytes(): label for one, label in zip(train.images, train.labels, strict=True)}
+    assert [of_train[one.tobytes()] for one in few.images] == few.labels.tolist()
+    with pytest.raises(ValueError, match="13 images are asked for and there are 12"):
+        cifar10.find_images(str(folder), n_train=13)
+
+
+def test_classes_are_found_by_name():
+    some = replace(images(4), labels=np.array([8, 0, 1, 8]))
+    assert some.of_classes(("ship", "airplane")).tolist() == [True, True, False, True]
+
+
+def test_the_showcase_has_images_of_every_class():
+    some = replace(images(9), labels=np.array([3, 1, 1, 3, 1, 3, 3, 1, 1]))
+    assert some.showcase(6).tolist() == [1, 2, 4, 0, 3, 5]
+    assert some.showcase(3).tolist() == [1, 2, 0, 3]
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({"images": np.zeros((2, 32, 32, 3), np.uint8)}, "lacks the key labels"),
+        ({"images": np.zeros((2, 32, 32, 3)), "labels": [0, 1]}, r"images are float64 \(2, 32, 32, 3\), not uint8"),
+        ({"images": np.zeros((2, 3, 32, 32), np.uint8), "labels": [0, 1]}, r"images are uint8 \(2, 3, 32, 32\)"),
+        ({"images": np.zeros((2, 32, 32, 3), np.uint8), "labels": [0]}, "labels must be 2 numbers"),
+        ({"images": np.zeros((2, 32, 32, 3), np.uint8), "labels": [0, 10]}, "labels must be 2 numbers below 10"),
+    ],
+)
+def test_a_wrong_npz_is_named_with_what_is_wrong(arrays, message, tmp_path):
+    np.savez(tmp_path / "train.npz", **arrays)
+    with pytest.raises(ValueError, match=message) as error:
+        cifar10.read_npz(tmp_path / "train.npz")
+    assert "train.npz" in str(error.value)
+
+
+def test_a_missing_and_a_damaged_npz_are_named(folder):
+    (folder / "test.npz").write_bytes(b"PK not a zip")
+    with pytest.raises(ValueError, match=r"test\.npz cannot be read"):
+        cifar10.find_images(str(folder))
+    (folder / "test.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"test\.npz does not exist; the folder must hold"):
+        cifar10.find_images(str(folder))
+
+
+def test_no_pickle_is_unpickled(folder):
+    np.savez(folder / "train.npz", images=np.array([{}], dtype=object), labels=np.array([0]))
+    with pytest.raises(ValueError, match="cannot be read"):
+        cifar10.read_npz(folder / "train.npz")
+
+
+def test_the_sample_is_split_by_photograph(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "SAMPLE_CROPS", 4)
+    train, test = cifar10.find_images("sample", data_dir=tmp_path)
+    assert train.images.shape == (24, 32, 32, 3) and test.images.shape == (8, 32, 32, 3)
+    assert len(train.classes) == 8 and not set(train.labels) & set(test.labels)
+
+
+def write_cifar10_archive(home: Path) -> str:
+    """A small archive of the form of CIFAR-10's; returns its md5."""
+    home.mkdir(parents=True)
+    with tarfile.open(home / "cifar-10-python.tar.gz", "w:gz") as archive:
+
+        def add(name: str, content: dict) -> None:
+            data = pickle.dumps(content)
+            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+        for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
+            one = images(3, seed=len(name))
+            rows = one.images.transpose(0, 3, 1, 2).reshape(3, -1)
+            add(name, {"data": rows, "labels": one.labels.tolist()})
+        add("batches.meta", {"label_names": list(cifar10.CLASSES)})
+    return hashlib.md5((home / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch) -> Path:
+    """A stand-in for CIFAR-10's archive, where torchvision looks for a download."""
+    from torchvision.datasets import CIFAR10
+
+    home = tmp_path / "cifar10"
+    monkeypatch.setattr(CIFAR10, "tgz_md5", write_cifar10_archive(home))
+    with tarfile.open(home / CIFAR10.filename) as packed:
+        md5 = {
+            Path(member.name).name: hashlib.md5(packed.extractfile(member).read()).hexdigest()
+            for member in packed.getmembers()
+        }
+    for name in ("train_list", "test_list"):
+        monkeypatch.setattr(CIFAR10, name, [[file, md5[file]] for file, _ in getattr(CIFAR10, name)])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
+    return home
+
+
+def test_torchvisions_archive_is_unpacked(archive, tmp_path):
+    train, test = cifar10.find_images("download", data_dir=tmp_path)
+    assert len(train.images) == 15 and len(test.images) == 3
+    assert (train.images[:3] == images(3, seed=len("data_batch_1")).images).all()
+    assert train.classes == cifar10.CLASSES
+
+
+def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    with pytest.raises(DataUnavailable, match="Check the network") as error:
+        cifar10.find_images("download", data_dir=tmp_path)
+    assert all(word in str(error.value) for word in ("cifar=sample", "cifar-10-python.tar.gz", "train.npz"))
+
+
+def test_batches_come_from_the_device_and_repeat_by_seed(folder):
+    train, test = cifar10.find_images(str(folder))
+    one, val = cifar10.make_image_loaders(train, test, 4, seed=3)
+    other, _ = cifar10.make_image_loaders(train, test, 4, seed=3)
+    batches = list(one)
+    assert len(batches) == len(one) == 3 and sum(len(b["L"]) for b in val) == 6
+    assert all(torch.equal(a["ab"], b["ab"]) for a, b in zip(batches, other, strict=True))
+    seen = {tuple(sorted(b["L"].sum(dim=(1, 2, 3)).round(decimals=2).tolist())) for b in batches}
+    one.set_epoch(1)
+    assert {tuple(sorted(b["L"].sum(dim=(1, 2, 3)).round(decimals=2).tolist())) for b in one} != seen
