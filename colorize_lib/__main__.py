@@ -140,11 +140,18 @@ def _human_test(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from .colorizing.colorizer import Colorizer
+    from .models.weights import CheckpointError
+
+    try:
+        colorizer = Colorizer.load(options.weights)
+    except CheckpointError as error:
+        return _fail(error)
+
     def serve() -> None:
         from .apps.demo import serve
-        from .colorizing.colorizer import Colorizer
 
-        serve(Colorizer.load(options.weights), options.port)
+        serve(colorizer, options.port)
 
     return _page(serve, "127.0.0.1", options.port)
 
@@ -167,13 +174,11 @@ def _stream(options: argparse.Namespace) -> int:
 
 def _page(serve: Callable[[], None], host: str, port: int) -> int:
     """Serve a page until it is stopped, or say in one line why it cannot be."""
-    from .models.weights import CheckpointError
-
     try:
         serve()
     except ModuleNotFoundError as error:
         return _fail(f"the package {error.name} is missing: `make setup` or `pip install gradio` brings it")
-    except (FileNotFoundError, CheckpointError) as error:
+    except FileNotFoundError as error:
         return _fail(error)
     except OSError as error:
         return _fail(f"port {port} of {host} cannot be used ({error.strerror}); choose another with --port")

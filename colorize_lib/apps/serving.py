@@ -31,7 +31,7 @@ def guard(app: FastAPI, host: str = HOST, headers: dict[str, str] | None = None)
     """
     names = {host, "localhost"}
     if host in ("", "0.0.0.0"):  # every network that the machine is in
-        names |= {socket.gethostname(), socket.getfqdn()}
+        names |= {socket.gethostname(), socket.getfqdn(), f"{socket.gethostname()}.local"}
         names |= {one.address for card in psutil.net_if_addrs().values() for one in card}
     app.add_middleware(_OwnPage, headers=HEADERS | (headers or {}))
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(names), www_redirect=False)

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ from PIL import Image
 
 from ... import color
 from ...color import to_lab
-from ...data.loader import LabLoader
-from ...evaluation.answers import Paint
 from ...files import atomic_path
+
+if TYPE_CHECKING:  # who serves a test needs neither networks nor photographs
+    from ...data.loader import LabLoader
+    from ...evaluation.answers import Paint
 
 PRACTICE, SCORED, VIGILANCE = 10, 40, 4  # vigilance: 10 % of the scored ones, added to them
 COLUMNS = ["pair", "kind", "photograph", "fake_side", "truth", "fake"]
@@ -68,7 +71,7 @@ def draw_pairs(n_photographs: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_pairs(folder: Path, paint: Paint, dl: LabLoader, seed: int = 0) -> PairList:
+def write_pairs(folder: Path, paint: "Paint", dl: "LabLoader", seed: int = 0) -> PairList:
     """Draw the pairs of a test from the photographs of a loader, and write them and their pictures.
 
     paint: the answer to be judged. The fakes of vigilance pairs have the true colours turned round and a purple cast.
