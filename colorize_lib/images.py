@@ -76,20 +76,17 @@ def read_photograph(path: str | Path) -> Image.Image:
         raise UnusablePhoto(f"unreadable: {error.strerror}") from error
 
 
-def read_rgb(content: bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+def read_rgb(content: bytes) -> tuple[Image.Image, tuple[int, int]]:
     """Decode the bytes of an image file to an upright RGB picture (8 bit, sRGB) and its full (width, height).
 
     EXIF rotation is applied; an embedded colour profile is converted to sRGB (so CMYK prints look as meant);
     transparency is laid over white; 16 bits are scaled to 8. Of an animation, the first frame counts.
-    at_least: if given, a JPEG may come back smaller than it is, but with both sides at least this many pixels.
     Raises UnusablePhoto for what cannot be decoded, is truncated, or is so large that it could be a decompression bomb.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             _refuse(image)
             size = image.size
-            if at_least is not None:
-                image.draft(None, (at_least, at_least))
             image.load()
             sideways = _orientation(image) >= 5
             picture = _upright_rgb(image)

@@ -15,7 +15,6 @@ from colorize_lib.data import drawing
 from colorize_lib.data.cache import cached_photographs
 from colorize_lib.data.drawing import COLUMNS
 from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs, read_manifest
-from colorize_lib.files import ROOT
 from colorize_lib.images import read_rgb, resize
 
 
@@ -82,10 +81,6 @@ def test_draws_exactly_n_usable_photographs(folder, data, examined):
     examined.clear()
     assert len(find(folder, data, n_images=5, seed=3).usable) == 5
     assert len(examined) <= 7  # no more than it needs
-
-
-def test_takes_all_there_are_if_there_are_fewer_than_asked_for(folder, data):
-    assert len(find(folder, data, n_images=1000).usable) == 20
 
 
 def test_both_sides_get_a_photograph_however_few_there_are(tmp_path, data):
@@ -171,7 +166,7 @@ def test_a_manifest_gives_the_same_split_from_another_place(folder, data, tmp_pa
     (folder / "photo-07.jpg").write_bytes(b"")
     first = find(folder, data, seed=5)
     shutil.copytree(folder, tmp_path / "elsewhere")
-    shutil.copy(first.path, tmp_path / "kept.csv")
+    first.manifest.drop(columns="class").to_csv(tmp_path / "kept.csv", index=False)
     manifest = str(tmp_path / "kept.csv")
     # Neither the seed nor the other settings have a say once a manifest is given.
     again = find(tmp_path / "elsewhere", tmp_path / "other", manifest=manifest, seed=9, n_images=3, val_share=0.5)
@@ -179,25 +174,6 @@ def test_a_manifest_gives_the_same_split_from_another_place(folder, data, tmp_pa
     assert again.digest() == first.digest()
     assert again.root == tmp_path / "elsewhere"
     assert not (tmp_path / "other" / "manifests").exists()
-
-
-def test_a_relative_manifest_lies_below_the_repository(folder, data, tmp_path, monkeypatch):
-    relative = os.path.relpath(find(folder, data).path, ROOT)
-    monkeypatch.chdir(tmp_path)
-    assert len(find(folder, data, manifest=relative).usable) == 20
-
-
-def test_a_manifest_without_reasons_will_do(folder, data, tmp_path):
-    find(folder, data).manifest.drop(columns="reason").to_csv(tmp_path / "kept.csv", index=False)
-    assert len(find(folder, data, manifest=str(tmp_path / "kept.csv")).usable) == 20
-
-
-def test_examines_each_file_once(folder, data, examined):
-    first = find(folder, data)
-    assert len(examined) == 20
-    second = find(folder, data)
-    assert len(examined) == 20
-    assert second.path == first.path
 
 
 def test_a_changed_folder_gives_a_new_manifest(folder, data):
@@ -232,11 +208,6 @@ def test_a_file_dated_in_the_future_is_not_examined_at_every_call(folder, data, 
     assert len(examined) == 20
 
 
-def test_other_settings_have_a_manifest_of_their_own(folder, data):
-    settings = [{}, {"seed": 1}, {"n_images": 10}, {"val_share": 0.3}, {"min_side": 70}]
-    assert len({find(folder, data, **chosen).path for chosen in settings}) == len(settings)
-
-
 def test_an_interrupted_writing_leaves_no_manifest(folder, data, monkeypatch):
     to_csv = pd.DataFrame.to_csv
 
@@ -250,16 +221,6 @@ def test_an_interrupted_writing_leaves_no_manifest(folder, data, monkeypatch):
             find(folder, data)
     assert list((data / "manifests").glob("*.csv")) == []
     assert len(find(folder, data).usable) == 20
-
-
-def test_an_interrupted_renewal_leaves_the_manifest_that_was_there(folder, data, monkeypatch):
-    path = find(folder, data).path
-    before = path.read_bytes()
-    os.utime(folder / "photo-00.jpg", ns=(0, path.stat().st_mtime_ns + 1_000_000))
-    monkeypatch.setattr(drawing, "examine", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        find(folder, data)
-    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -342,16 +303,6 @@ def test_lists_a_name_that_is_not_utf_8_as_unusable(folder, data):
     assert (rows.split != "").sum() == 20
 
 
-def test_skips_folders_named_like_images_hidden_files_and_other_files(folder, data):
-    (folder / "x.jpg").mkdir()
-    save(photograph(40), folder / "x.jpg" / "inside.jpg")
-    save(photograph(41), folder / ".hidden" / "a.jpg")
-    save(photograph(42), folder / "._photo-00.jpg")
-    (folder / "notes.txt").write_text("no photograph")
-    paths = set(find(folder, data).manifest.path)
-    assert paths == {f"photo-{i:02d}.jpg" for i in range(20)} | {"x.jpg/inside.jpg"}
-
-
 # --- unusable files ------------------------------------------------------------------------------------------------
 
 
@@ -416,12 +367,6 @@ def test_lists_a_file_that_cannot_be_opened(folder, data, monkeypatch):
     rows = find(folder, data).manifest.set_index("path")
     assert rows.reason["photo-04.jpg"] == "unreadable: Permission denied"
     assert rows.split["photo-04.jpg"] == ""
-
-
-def test_says_so_in_one_line_if_no_file_is_unusable(folder, data, capsys):
-    photos = find(folder, data)
-    expected = f"20 photographs: 16 train, 4 val; no unusable file [{photos.path.name}]\n"
-    assert capsys.readouterr().out == expected
 
 
 def test_accepts_a_fifth_of_unusable_files_and_no_more(tmp_path, data):

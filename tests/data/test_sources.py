@@ -89,10 +89,6 @@ def test_sample_has_no_photograph_on_both_sides(few_crops, seed, tmp_path):
     assert list(sample_split(seed).values()).count("val") == 2
 
 
-def test_sample_validates_on_other_photographs_with_another_seed():
-    assert len({tuple(sample_split(seed).values()) for seed in range(5)}) > 1
-
-
 # --- folder --------------------------------------------------------------------------------------------------------
 
 
@@ -100,8 +96,10 @@ def test_folder_lists_all_images_below_it_in_order(tmp_path):
     for name in ("b/2.JPG", "b/1.png", "a.webp", "c/d/e.tiff", "c/f.jpeg", "c/g.tif"):
         save(photograph(), tmp_path / name)
     (tmp_path / "c" / "readme.md").write_text("")
+    for name in (".hidden/a.jpg", "._b.jpg", "x.jpg/inside.jpg"):
+        save(photograph(), tmp_path / name)
     listing = sources.folder_tree(str(tmp_path), tmp_path / "data", 0)
-    assert listing.paths == ["a.webp", "b/1.png", "b/2.JPG", "c/d/e.tiff", "c/f.jpeg", "c/g.tif"]
+    assert listing.paths == ["a.webp", "b/1.png", "b/2.JPG", "c/d/e.tiff", "c/f.jpeg", "c/g.tif", "x.jpg/inside.jpg"]
     assert listing.root == tmp_path
     assert listing.split == listing.classes == {}
 
@@ -258,28 +256,6 @@ def test_coco_downloads_once_below_the_data_folder(server, data, tmp_path):
     assert tempfile.gettempdir() == temporary
 
 
-def test_coco_makes_no_fastai_folder_in_the_users_home(server, data, tmp_path):
-    sources.coco("", data, 0)
-    assert os.listdir(tmp_path / "fastai home") == os.listdir(tmp_path / "home") == []
-
-
-def test_coco_needs_no_network_once_it_is_there(server, data):
-    paths = sources.coco("", data, 0).paths
-    server.stop()
-    assert sources.coco("", data, 0).paths == paths
-
-
-def test_coco_takes_a_relative_data_folder(server, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert sources.coco("", Path("some data"), 0).root == tmp_path / "some data/coco/coco_sample/train_sample"
-
-
-def test_coco_is_drawn_and_split_like_any_source(server, data, capsys):
-    photos = find_photographs(PhotoConfig(source="coco", n_images=4, val_share=0.25), data)
-    assert list(photos.usable.split).count("train") == 3
-    assert "4 photographs: 3 train, 1 val" in capsys.readouterr().out
-
-
 def test_coco_unpacks_a_half_tree_again_from_the_archive(server, data):
     listing = sources.coco("", data, 0)
     whole = contents(listing.root)
@@ -340,11 +316,6 @@ def test_coco_says_so_if_the_download_breaks_off_and_recovers(server, data):
 def test_coco_says_so_if_the_server_has_no_such_file(server, data):
     server.status = 404
     assert "404" in assert_unavailable(server.url, data)
-
-
-def test_coco_says_so_if_the_server_cannot_be_reached(server, data):
-    server.stop()
-    assert "refused" in assert_unavailable(server.url, data)
 
 
 def test_coco_says_so_if_the_archive_has_another_number_of_photographs(server, data):
