@@ -6,11 +6,13 @@ sha256 of state.pt). It is written under another name and renamed when whole. `s
 """
 
 import json
+import math
 import os
 import random
 import shutil
 import uuid
 import warnings
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,36 @@ import torch
 
 from ..files import sha256
 from ..models.weights import CheckpointError, read_checkpoint
+from .meters import AverageMeter
+from .trainable import TrainableModel
 
 KEEP = 2  # newest checkpoints kept, besides the best
+
+
+@dataclass
+class Position:
+    """Where a run stands, beside its model."""
+
+    epoch_meters: dict[str, AverageMeter]  # by loss, since the epoch began
+    window_meters: dict[str, AverageMeter]  # by loss, since the last logged iteration
+    epoch: int = 0  # whole epochs done
+    batch: int = 0  # batches of the next epoch done
+    seconds: float = 0.0  # of training, over all resumed parts
+    best_L1: float = math.inf  # lowest validation L1 so far
+    history: list[dict] = field(default_factory=list)  # the rows of history.csv
+
+    def note(self) -> dict:
+        """All of it, as JSON can hold it."""
+        meters = {"epoch_meters": self.epoch_meters, "window_meters": self.window_meters}
+        sums = {kind: {name: [meter.sum, meter.count] for name, meter in of.items()} for kind, of in meters.items()}
+        return vars(self) | sums
+
+    @classmethod
+    def of(cls, note: dict) -> "Position":
+        """The position that a checkpoint's note describes."""
+        kinds = ("epoch_meters", "window_meters")
+        meters = {kind: {name: AverageMeter(*sums) for name, sums in note[kind].items()} for kind in kinds}
+        return cls(**{own.name: note[own.name] for own in fields(cls)} | meters)
 
 
 class Checkpoints:
@@ -78,15 +108,33 @@ class Checkpoints:
         best = self.folder / f"best-{checkpoint.name}"
         if not best.exists():
             fresh = self.folder / f".{best.name}.{uuid.uuid4().hex[:8]}.partial"
-            try:
-                shutil.copytree(checkpoint, fresh, copy_function=os.link)
-            except OSError:  # a file system without hard links
-                shutil.rmtree(fresh, ignore_errors=True)
-                shutil.copytree(checkpoint, fresh)
+            shutil.copytree(checkpoint, fresh, copy_function=_link)
             fresh.rename(best)
         for old in self.folder.glob("best-*"):
             if old != best:
                 shutil.rmtree(old)
+
+
+def state_of(model: TrainableModel) -> dict:
+    """What training goes on from: weights, optimisers, gradient scaler and random generators."""
+    scaler = model.accelerator.scaler
+    return {
+        "networks": {name: network.state_dict() for name, network in model.networks.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
+        "scaler": scaler.state_dict() if scaler else {},
+        "rng": rng_state(),
+    }
+
+
+def set_state(model: TrainableModel, state: dict) -> None:
+    """Put a model and the random generators where `state_of` found them."""
+    for name, network in model.networks.items():
+        network.load_state_dict(state["networks"][name])
+    for name, optimizer in model.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    if model.accelerator.scaler:
+        model.accelerator.scaler.load_state_dict(state["scaler"])
+    set_rng_state(state["rng"])
 
 
 def rng_state() -> dict:
@@ -108,6 +156,13 @@ def set_rng_state(state: dict) -> None:
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
 
 
 def _fsync(path: Path) -> None:

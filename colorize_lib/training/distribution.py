@@ -44,6 +44,9 @@ class DistributionModel(TrainableModel):
         super().__init__(accelerator)
         self.config, self.head = config, net_G.head
         self.frozen_levels = config.frozen_levels
+        for level in net_G.encoder.levels[: self.frozen_levels]:  # before several processes agree on what has gradients
+            for module in level:
+                module.requires_grad_(False)
         self.net_G = self.prepare(net_G.to(memory_format=torch.channels_last))
         groups = parameter_groups(net_G, config)
         self.opt_G = self.accelerator.prepare_optimizer(torch.optim.AdamW(groups, config.lr, fused=True))

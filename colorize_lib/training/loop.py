@@ -1,10 +1,9 @@
 """The training loop: epochs, averages, validation, history, step-by-step pictures, and exact resuming."""
 
-import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from ..models.painting import colorize_batch
 from ..runs import processes
 from ..runs.progress import Progress
 from ..runs.run import Run
-from .checkpoints import Checkpoints, rng_state, set_rng_state
+from .checkpoints import Checkpoints, Position, set_state, state_of
 from .interrupts import TrainingInterrupted, stop_requests
 from .meters import AverageMeter, create_loss_meters, log_results, update_losses
 from .trainable import RegressionModel, TrainableModel
@@ -46,19 +45,6 @@ class LoopConfig:
     checkpoint_minutes: float = 5.0  # a checkpoint at the latest after this time, besides one after each epoch
 
 
-@dataclass
-class Position:
-    """Where a run stands: all of it is in every checkpoint."""
-
-    epoch_meters: dict[str, AverageMeter]  # since the epoch began
-    window_meters: dict[str, AverageMeter]  # since the last logged iteration
-    epoch: int = 0  # whole epochs done
-    batch: int = 0  # batches of the next epoch done
-    seconds: float = 0.0  # of training, over all resumed parts
-    best_L1: float = math.inf  # lowest validation L1 so far
-    history: list[dict] = field(default_factory=list)  # the rows of history.csv
-
-
 def train_model(
     model: TrainableModel,
     train_dl: LabLoader,
@@ -71,13 +57,11 @@ def train_model(
 ) -> pd.DataFrame:
     """Train until `epochs` epochs are done in all, resuming from the run's newest checkpoint, and return the history.
 
-    After each epoch: validation on photographs that training never touches, a row in history.csv, a line of output and
-    a checkpoint. history.csv has a row per logged iteration too (its losses are means since the row before), in epochs
-    and iterations counted from 1 over the whole life of the run.
-    score: judges the generator, as `evaluation.metrics.validate` does; all its figures go to history.csv, `val_...` are
-    printed too.
-    showcase: L (K,1,H,W) of fixed photographs; their colourings before the first iteration, after each epoch and at the
-    chosen iterations go to `run.progress`.
+    After each epoch: validation on photographs that training never touches, a row in history.csv, a printed line and a
+    checkpoint. history.csv has a row per logged iteration too, whose losses are means since the row before. Epochs and
+    iterations count from 1 over the whole life of the run.
+    score: judges the generator, as `evaluation.metrics.validate` does; its figures go to history.csv, `val_...` are
+    printed too. showcase: L (K,1,H,W) of fixed photographs, whose colourings go to `run.progress`.
     In a run of several processes all call this, with the same arguments: each trains on its share of every batch (a
     batch of train_dl is a batch of all processes together) and validates on all of val_dl, and the first one writes.
     Raises ValueError for a batch that cannot be shared evenly, NonFiniteLoss for a NaN or infinite loss (the last good
@@ -116,19 +100,16 @@ class _Training:
     def __init__(self, model, train_dl, val_dl, epochs, run, score, config, showcase):
         self.model, self.val_dl, self.epochs, self.run, self.score = model, val_dl, epochs, run, score
         self.config, self.showcase, self.accelerator = config, showcase, model.accelerator
+        self.train_dl, self.checkpoints = train_dl, Checkpoints(run.checkpoints)
         self.writes, self.several = processes.is_main(), processes.count() > 1
-        self.train_dl = self.share_of(train_dl) if self.several else train_dl
-        self.checkpoints = Checkpoints(run.checkpoints)
+        if self.several:
+            number = processes.count()
+            if train_dl.batch_size % number:  # the mean of the shares' means would not be that of the batch
+                raise ValueError(f"{number} processes cannot share a batch of {train_dl.batch_size} evenly")
+            self.train_dl = train_dl.share(processes.index(), number)
         # Losses wait on the device until they are settled, so that a step need not wait for the one before.
         self.unsettled: list[torch.Tensor] = []
         self.restore()
-
-    def share_of(self, train_dl: LabLoader) -> LabLoader:
-        """The loader of this process's share of each batch."""
-        number = self.accelerator.num_processes
-        if train_dl.batch_size % number:  # the mean of the processes' means would not be that of the batch
-            raise ValueError(f"a batch of {train_dl.batch_size} cannot be shared evenly by {number} processes")
-        return train_dl.share(self.accelerator.process_index, number)
 
     @property
     def iteration(self) -> int:
@@ -136,11 +117,9 @@ class _Training:
         return self.position.epoch * len(self.train_dl) + self.position.batch
 
     def run_epochs(self) -> pd.DataFrame:
-        total, done = self.epochs * len(self.train_dl), self.iteration
-        with (
-            stop_requests(patient=self.several) as stop,
-            Progress(total, "training iterations", start=min(done, total)) as progress,
-        ):
+        total = self.epochs * len(self.train_dl)
+        progress = Progress(total, "training iterations", start=min(self.iteration, total))
+        with stop_requests(patient=self.several) as stop, progress:
             if self.iteration == 0:
                 self.show()
             while self.position.epoch < self.epochs:
@@ -157,7 +136,9 @@ class _Training:
         self.train_dl.set_epoch(at.epoch, at.batch)
         self.clock = self.saved = time.monotonic()
         for batch in self.train_dl:
-            self.seed_noise()
+            if not self.writes:  # other dropout than in the first process, whose generator's state is in checkpoints
+                key = (self.train_dl.seed, self.iteration, processes.index())
+                torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
             self.model.setup_input(batch)
             self.model.step()
             self.unsettled.append(self.model.losses())
@@ -165,7 +146,7 @@ class _Training:
             progress.update()
             if self.iteration % self.config.log_every == 0:
                 self.settle()
-                self.log("iteration", at.window_meters)
+                self.log("iteration", at.window_meters, {})
                 at.window_meters = create_loss_meters(self.model.loss_names)
             if self.iteration in self.config.show_at or self.iteration % self.config.show_every == 0:
                 self.show()
@@ -175,7 +156,7 @@ class _Training:
 
     def finish_epoch(self) -> None:
         """Validate, log, show and save the epoch just done."""
-        at, names = self.position, self.model.loss_names
+        at = self.position
         self.settle()
         self.model.refresh_average(islice(self.train_dl, STATISTICS_BATCHES))
         scores = self.score(self.model.generator, self.val_dl)
@@ -185,16 +166,9 @@ class _Training:
         processes.say(f"epoch {at.epoch + 1}/{self.epochs}: {log_results(at.epoch_meters)}; {validation}")
         best, at.best_L1 = scores["val_L1"] < at.best_L1, min(scores["val_L1"], at.best_L1)
         at.epoch, at.batch = at.epoch + 1, 0
-        at.epoch_meters, at.window_meters = create_loss_meters(names), create_loss_meters(names)
+        at.epoch_meters, at.window_meters = (create_loss_meters(self.model.loss_names) for _ in range(2))
         self.show()
         self.save(best)
-
-    def seed_noise(self) -> None:
-        """Other dropout in every process. The first one's generator runs on as in a run of one, and is in checkpoints;
-        the others' are functions of the iteration, so that they resume exactly too."""
-        if not self.writes:
-            key = (self.train_dl.seed, self.iteration, self.accelerator.process_index)
-            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
     def stop_if_asked(self, stop: threading.Event) -> None:
         """Save and raise TrainingInterrupted in all processes once one of them was asked to stop."""
@@ -206,10 +180,9 @@ class _Training:
         if asked:
             saved = self.save()
             self.accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one has ended
-            raise TrainingInterrupted(
-                f"training stopped after iteration {self.iteration}, in epoch {self.position.epoch + 1}; "
-                f"checkpoint {saved or 'written by the first process'}. Run the same command again to go on."
-            )
+            where = f"after iteration {self.iteration}, in epoch {self.position.epoch + 1}"
+            what = f"checkpoint {saved or 'written by the first process'}. Run the same command again to go on."
+            raise TrainingInterrupted(f"training stopped {where}; {what}")
 
     def settle(self) -> None:
         """Bring the waiting losses from the device, refuse NaN and Inf, and add them to the averages."""
@@ -217,25 +190,23 @@ class _Training:
         at.seconds, self.clock = at.seconds + now - self.clock, now
         if not self.unsettled:
             return
-        first = self.iteration - len(self.unsettled) + 1
-        for iteration, losses in enumerate(torch.stack(self.unsettled).cpu(), start=first):
-            for name, value in zip(self.model.loss_names, losses.tolist(), strict=True):
-                if not math.isfinite(value):
-                    good = any(self.run.checkpoints.glob("epoch-*"))
-                    kept = f"The last good checkpoint is in {self.run.checkpoints}. " if good else ""
-                    raise NonFiniteLoss(
-                        f"{name} is {value} at epoch {at.epoch + 1}, iteration {iteration}. "
-                        f"{kept}A lower learning rate or full precision may help."
-                    )
+        steps, self.unsettled = torch.stack(self.unsettled).cpu(), []
+        for step, loss in (~steps.isfinite()).nonzero().tolist()[:1]:
+            folder = self.run.checkpoints
+            kept = f" The last good checkpoint is in {folder}." if any(folder.glob("epoch-*")) else ""
+            raise NonFiniteLoss(
+                f"{self.model.loss_names[loss]} is {steps[step, loss]} at epoch {at.epoch + 1}, iteration "
+                f"{self.iteration - len(steps) + step + 1}.{kept} A lower learning rate or full precision may help."
+            )
+        for losses in steps:
             update_losses(losses, at.epoch_meters)
             update_losses(losses, at.window_meters)
-        self.unsettled = []
 
-    def log(self, kind: str, meters: dict[str, AverageMeter], scores: dict[str, float] | None = None) -> None:
-        """Add a row to the history."""
+    def log(self, kind: str, meters: dict[str, AverageMeter], scores: dict[str, float]) -> None:
+        """Add a row to the history and write it."""
         at = self.position
         row = {"kind": kind, "epoch": at.epoch + 1, "iteration": self.iteration, "seconds": round(at.seconds, 2)}
-        at.history.append(row | {name: meter.avg for name, meter in meters.items()} | (scores or {}))
+        at.history.append(row | {name: meter.avg for name, meter in meters.items()} | scores)
         self.write_history()
 
     def write_history(self) -> None:
@@ -247,53 +218,32 @@ class _Training:
     def show(self) -> None:
         """Colour the showcase with the network as it is now, and save the pictures side by side."""
         if self.showcase is not None and self.writes:
-            ab_hat = colorize_batch(self.model.generator, self.showcase)
-            pictures = color.to_uint8(color.lab_to_rgb(self.showcase, ab_hat))  # (K,H,W,3)
-            strip = torch.cat(list(pictures), dim=1).numpy()  # (H,K*W,3)
+            rgb = color.lab_to_rgb(self.showcase, colorize_batch(self.model.generator, self.showcase))
+            strip = torch.cat(list(color.to_uint8(rgb)), dim=1).numpy()  # (H,K*W,3)
             with atomic_path(self.run.progress / f"iteration-{self.iteration:07d}.png") as partial:
                 Image.fromarray(strip).save(partial, format="PNG")
 
     def save(self, best: bool = False) -> Path | None:
         """Write a checkpoint of the current position; None if another process does."""
         self.settle()
-        at, scaler = self.position, self.accelerator.scaler
-        self.saved = time.monotonic()
+        self.saved, at = time.monotonic(), self.position
         if not self.writes:
             return None
-        note = {"iteration": self.iteration, "seconds": at.seconds, "best_L1": at.best_L1, "history": at.history}
-        for kind in ("epoch_meters", "window_meters"):
-            note[kind] = {name: [meter.sum, meter.count] for name, meter in getattr(at, kind).items()}
-        state = {
-            "networks": {name: network.state_dict() for name, network in self.model.networks.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.model.optimizers.items()},
-            "scaler": scaler.state_dict() if scaler else {},
-            "rng": rng_state(),
-        }
-        return self.checkpoints.save(at.epoch, at.batch, state, note, best)
+        note = at.note() | {"iteration": self.iteration}
+        return self.checkpoints.save(at.epoch, at.batch, state_of(self.model), note, best)
 
     def restore(self) -> None:
-        """Take up the newest checkpoint, if there is one, and forget what a run went on to do after it.
-
-        One process reads it for all, so that none finds another one, and none reads what is being deleted.
-        """
+        """Take up the newest checkpoint, if there is one, and forget the pictures of what came after it."""
+        # One process reads it for all, so that none finds another one, and none reads what is being deleted.
         found = broadcast_object_list([self.checkpoints.load() if self.writes else None])[0]
-        names, scaler = self.model.loss_names, self.accelerator.scaler
-        self.position = at = Position(create_loss_meters(names), create_loss_meters(names))
-        if found is not None:
+        if found is None:
+            self.position = Position(*(create_loss_meters(self.model.loss_names) for _ in range(2)))
+        else:
             state, note = found
-            for name, network in self.model.networks.items():
-                network.load_state_dict(state["networks"][name])
-            for name, optimizer in self.model.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-            if scaler:
-                scaler.load_state_dict(state["scaler"])
-            set_rng_state(state["rng"])
-            at.epoch, at.batch, at.history = note["epoch"], note["batch"], note["history"]
-            at.seconds, at.best_L1 = note["seconds"], note["best_L1"]
-            at.epoch_meters = {name: AverageMeter(*note["epoch_meters"][name]) for name in names}
-            at.window_meters = {name: AverageMeter(*note["window_meters"][name]) for name in names}
-            processes.say(f"resuming after epoch {at.epoch}, iteration {self.iteration}")
+            set_state(self.model, state)
+            self.position = Position.of(note)
             self.write_history()  # the file may be that of a run with other settings
+            processes.say(f"resuming after epoch {self.position.epoch}, iteration {self.iteration}")
         for picture in self.run.progress.glob("iteration-*.png") if self.writes else []:
             if int(picture.stem.split("-")[1]) > self.iteration:
                 picture.unlink()

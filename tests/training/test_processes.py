@@ -77,7 +77,7 @@ def test_two_processes_resume_to_the_same_bits_and_keep_the_same_weights(records
 
 
 def test_a_batch_that_is_no_multiple_of_the_processes_is_refused(records):
-    assert all(record["uneven"] == "a batch of 3 cannot be shared evenly by 2 processes" for record in records)
+    assert all(record["uneven"] == "2 processes cannot share a batch of 3 evenly" for record in records)
 
 
 def test_only_the_first_process_writes_and_prints(two, records):
