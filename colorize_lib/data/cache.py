@@ -65,6 +65,7 @@ def _build(root: Path, rows: pd.DataFrame, size: int, final: Path) -> None:
             for pixels in pool.map(lambda row: read_square(root / row.path, row.sha256, size), some.itertuples()):
                 cache.append(pixels)
                 progress.update()
+            cache.flush()
     cache.finish(final)
 
 
