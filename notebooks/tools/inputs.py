@@ -18,7 +18,7 @@ from colorize_lib.files import ROOT, sha256
 NOTEBOOKS, OUTPUTS = ROOT / "notebooks", ROOT / "outputs"
 LIBRARY = "colorize_lib"
 RUNNER = "notebooks/tools/run.py"
-RECORD = ".inputs.json"  # beside an executed notebook
+RECORD = ".inputs.json"  # beside an executed notebook: what it read, with digests
 BOOTSTRAP, BADGE = "COLAB_RELEASE_TAG", "[![Open in Colab]"  # where the repository's address stands: no result needs it
 # By number: the notebooks whose outputs one reads, and other files of the repository.
 EARLIER = {"04": "02 03", "06": "02 03 04 05", "09": "01 02 03 04 05 06 07 08"}

@@ -6,17 +6,16 @@ Where it was trained on other photographs than the published run, `card.md` besi
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 import torch
 
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.data.shipped import package_photographs
+from colorize_lib.evaluation.results import Record
 from colorize_lib.files import ROOT, sha256, write_text
 from colorize_lib.images import save_picture
 from colorize_lib.models.weights import DIGESTS, SHIPPED, CheckpointError, find_weights, read_generator, save_weights
@@ -71,23 +70,20 @@ def release(profile: str, notebook: str, target: Path = SHIPPED) -> Path:
 
 def _facts(trained: Path, judged: Path, name: str) -> dict[str, Any]:
     """What the card says of the training in the folder `trained` and of what notebook 06 found."""
-    if not (judged / "metrics.json").is_file():
-        raise FileNotFoundError(
-            f"{judged / 'metrics.json'} is not there: run notebook 06 first, for the card's figures"
-        )
-    scores = json.loads((judged / "metrics.json").read_text())
+    scores = Record(judged).metrics
+    if not scores:
+        raise FileNotFoundError(f"{judged} holds no metrics.json: run notebook 06 first, for the card's figures")
     if name not in scores["validation"]:
         raise FileNotFoundError(f"notebook 06 has not judged {name}: run it again")
-    run = trained if (trained / "history.csv").is_file() else trained.parent  # a part without a training of its own
-    settings = json.loads((trained / "config.json").read_text())
-    history = pd.read_csv(run / "history.csv").query("kind == 'epoch'")
+    run = Record(trained if (trained / "history.csv").is_file() else trained.parent)  # a part may have no own training
+    settings, last = Record(trained).config, run.epochs.iloc[-1]
     return {
         "settings": settings,
         "gain": settings.get("colour_gain"),
         "gan": settings.get("gan"),
-        "env": json.loads((run / "env.json").read_text()),
-        "epochs": int(history.epoch.iloc[-1]),
-        "hours": float(history.seconds.iloc[-1]) / 3600,
+        "env": run.env,
+        "epochs": int(last.epoch),
+        "hours": float(last.seconds) / 3600,
         "photographs": scores["photographs"],
         "figures": FIGURES,
         "scores": {one: scores["validation"][one] for one in (*BESIDE, name)},
