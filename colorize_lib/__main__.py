@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=int, help="pixels a side that the network sees; that of its training by default")
     add("--samples", type=int, default=1, metavar="N", help="colourings of each, by dropout (%(default)s)")
     add("--seed", type=int, help="of the samples: the same seed gives the same ones")
+    add("--vividness", type=float, metavar="V", help="0 (faithful) to 1 (vivid); the generator's own by default")
     add("--saturation", type=float, default=1.0, help="factor on the colour (%(default)s)")
     add("--compare", action="store_true", help="write grey and coloured side by side")
     add("--force", action="store_true", help="overwrite results that are there")
@@ -82,7 +83,7 @@ def _colorize(options: argparse.Namespace) -> int:
     try:
         pairs = plan(options.inputs, options.output)
         weights = find_weights(options.weights)
-        colorizer = Colorizer.load(weights, options.device, options.size)
+        colorizer = Colorizer.load(weights, options.device, size=options.size, vividness=options.vividness)
     except (ValueError, RuntimeError) as error:  # CheckpointError and torch's error for a device are RuntimeErrors
         return _fail(str(error).splitlines()[0])
     if options.samples > 1 and not colorizer.has_dropout:

@@ -8,7 +8,6 @@ from colorize_lib import color
 from colorize_lib.models import build_discriminator, build_generator
 from colorize_lib.models.cifar import CHOICES, CifarConfig
 from colorize_lib.models.painting import colorize_batch, paint_batch
-from colorize_lib.models.shapes import shape_table
 from colorize_lib.models.weights import load_generator, save_weights
 from colorize_lib.runs.device import seed_everything
 from colorize_lib.training.gan import GanConfig, MainModel
@@ -127,14 +126,3 @@ def test_the_ab_of_painted_rgb_is_taken():
 
 
 # --- images --------------------------------------------------------------------------------------------------------
-
-
-def test_the_shape_table_has_a_row_for_each_block():
-    net_G = build_generator(CifarConfig(norm="spectral", downsample="maxpool")).train()
-    table = shape_table(net_G, torch.zeros(2, 1, 32, 32))
-    assert table.output.tolist()[:2] == [(2, 64, 32, 32), (2, 128, 16, 16)] and table.output.iloc[-1] == (2, 3, 32, 32)
-    assert table.block[1] == "Conv 2x2/1, MaxPool, LeakyReLU" and len(table) == 10
-    total = sum(int(number.replace(",", "")) for number in table.parameters)
-    assert total == sum(p.numel() for p in net_G.parameters()) and net_G.training
-    last = shape_table(build_discriminator(CifarConfig()), torch.zeros(2, 4, 32, 32)).iloc[-1]
-    assert (last.block, last.output, last.parameters) == ("Linear", (2, 1), "129")

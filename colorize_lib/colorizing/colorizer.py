@@ -17,6 +17,7 @@ from torch import nn
 from ..images import as_picture
 from ..models import GeneratorConfig
 from ..models.cifar import CifarConfig
+from ..models.distribution import ColourDistribution, alpha_and_temperature
 from ..models.painting import colorize_batch
 from ..models.weights import find_weights, read_generator
 from .enlarging import enlarge, small_copy
@@ -26,8 +27,9 @@ class Colorizer:
     """A generator ready to colour photographs. `Colorizer.load` makes one; then call it.
 
     size: side of the square copy that the network sees, in pixels; that of its training if None. Larger ones show the
-    network details at a scale that it was not trained on.
-    Raises ValueError for a size that the network cannot take.
+    network details at a scale that it was not trained on. vividness: from 0 (faithful) to 1 (vivid), how a colour
+    distribution is read; None: as its weights say.
+    Raises ValueError for a size that the network cannot take, and a vividness for one that paints no distribution.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Colorizer:
         config: GeneratorConfig | CifarConfig,
         device: str | torch.device = "auto",
         size: int | None = None,
+        vividness: float | None = None,
     ):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -49,15 +52,20 @@ class Colorizer:
             if self.size % step or self.size < step:
                 raise ValueError(f"size {self.size} does not suit this network: use a multiple of {step}")
         self.net_G = net_G.to(self.device).eval()
+        if vividness is not None:
+            if not isinstance(getattr(net_G, "head", None), ColourDistribution):
+                raise ValueError("this generator paints one colour, not a distribution: it has no vividness")
+            alpha_and_temperature(vividness)
+            net_G.vividness = vividness
         self.has_dropout = any(isinstance(module, nn.Dropout) for module in net_G.modules())
 
     @classmethod
     def load(
-        cls, path_or_name: str | Path | None = None, device: str | torch.device = "auto", size: int | None = None
+        cls, path_or_name: str | Path | None = None, device: str | torch.device = "auto", **options
     ) -> "Colorizer":
         """A Colorizer with the weights of a file, a folder or a name, as `weights.find_weights` and `read_generator`
-        take them. Raises CheckpointError for what cannot be read, ValueError for a size that does not suit."""
-        return cls(*read_generator(find_weights(path_or_name)), device, size)
+        take them; options: size, vividness. Raises CheckpointError for what cannot be read."""
+        return cls(*read_generator(find_weights(path_or_name)), device, **options)
 
     def __call__(
         self,

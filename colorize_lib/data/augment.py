@@ -19,7 +19,7 @@ class Augment:
     """How a photograph is varied. A range is drawn from uniformly, for each photograph and epoch anew."""
 
     size: int = 128  # height and width of what comes out, in pixels
-    area: tuple[float, float] = (0.5, 1.0)  # share of the photograph that is seen
+    area: tuple[float, float] = (0.25, 1.0)  # share of the photograph that is seen
     aspect: float = 4 / 3  # widest and, turned over, narrowest shape of it
     brightness: float = 0.06  # of L, in half its range, up or down
     contrast: float = 0.2  # of L, a factor 1 +- this

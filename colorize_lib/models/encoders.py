@@ -59,7 +59,7 @@ class EfficientNetFeatures(nn.Module):
         super().__init__()
         import timm  # takes seconds to import
 
-        self.net = timm.create_model(f"tf_{name}", features_only=True, in_chans=1)
+        self.net = timm.create_model(f"tf_{name}", features_only=True, in_chans=1, drop_path_rate=0.1)
         self.channels = tuple(self.net.feature_info.channels())
 
     @property
