@@ -36,7 +36,7 @@ class TrainableModel(nn.Module):
         if several and self.accelerator.device.type == "cuda":
             net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         net = self.accelerator.prepare_model(net)
-        if several:  # buffers are sent once, now, and not at every pass: D makes two before it goes back through both
+        if several:  # buffers are sent once, here: SyncBatchNorm keeps its own equal, and D passes three times a step
             net.broadcast_buffers = False
         return net
 
