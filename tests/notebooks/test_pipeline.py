@@ -149,12 +149,19 @@ def test_what_is_published_names_no_path_of_the_machine(outputs, tmp_path):
     assert [path for path in published if str(outputs.parents[1]) in path.read_text()] == []
 
 
+# It stands before the tests that run notebooks again with other settings.
+def test_only_what_changed_is_run_again(outputs, copy):
+    assert to_run(copy) == []
+    assert to_run(copy, "--set", "cifar_epochs=3") == ["05_cifar10_cgan", "06_evaluation", "09_results"]
+    assert to_run(copy) == []  # asking changed nothing
+
+
 def test_the_evaluation_reads_answers_and_other_seeds(outputs, copy):
     test = HumanTest(PairList(outputs / "06_evaluation" / "human_test"))
     for pair, fake_side in enumerate(test.table.fake_side):  # someone who is never fooled
         test.save(Answer(rater="0123456789ab", pair=pair, answer=fake_side, seconds=1.0))
     shutil.copytree(outputs, copy / "outputs" / "other")
-    make(copy, "run", "NB=06", "PROFILE=test", "SET=other_runs=['outputs/other']")
+    make(copy, "run", "NB=06", "PROFILE=test", "SET=other_runs=['outputs/other'] other_source=none")
     metrics = json.loads((outputs / "06_evaluation" / "metrics.json").read_text())
     assert metrics["fooled"]["rate"] == 0 and metrics["fooled"]["answers"] == 40
     seeds = metrics["seeds"]["U-Net cGAN (02)"]["l1_ab"]
@@ -174,12 +181,6 @@ def test_the_notebook_the_command_and_python_colour_alike(outputs, copy):
     assert np.ptp(expected, axis=2).max() > 0
     for path in (copy / "command.png", folder / "colored" / "cameraman.png"):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), expected)
-
-
-def test_only_what_changed_is_run_again(outputs, copy):
-    assert to_run(copy) == []
-    assert to_run(copy, "--set", "cifar_epochs=3") == ["05_cifar10_cgan", "06_evaluation", "09_results"]
-    assert to_run(copy) == []  # asking changed nothing
 
 
 def test_an_interrupted_notebook_is_kept_readable_and_goes_on_and_another_run_is_equal_to_the_bit(outputs, copy):
