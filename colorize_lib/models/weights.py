@@ -10,22 +10,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import distributed, nn
 
-from ..files import ROOT, atomic_path, sha256
+from ..files import OUTPUTS, atomic_path, sha256
 from ..files import SHIPPED_WEIGHTS as SHIPPED
-from . import GeneratorConfig, build_generator, generator_config
-from .cifar import CifarConfig
+from . import AnyConfig, GeneratorConfig, build_generator, generator_config
 from .light import LightUnet, current_name
 
-WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "net_G_state_dict",
-    "net_G",
-    "model",
-)  # under which people save a state_dict
+# Under which people save a state_dict.
+WRAPPERS = ("state_dict", "model_state_dict", "net_G_state_dict", "net_G", "model")
 DIGESTS = "SHA256SUMS"  # a file beside weights, in the format of sha256sum
 NOTEBOOKS = ("04_resnet18_gan_finetune", "03_resnet18_l1_pretraining", "02_baseline_unet_cgan")
 TUTORIAL_SIZE = 256
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint or a weights file cannot be read; the message names it."""
 
 
 def find_weights(path_or_name: str | Path | None = None) -> Path:
@@ -36,30 +34,27 @@ def find_weights(path_or_name: str | Path | None = None) -> Path:
     Raises CheckpointError that says what there is.
     """
     if path_or_name is None:
-        if not SHIPPED.is_file():
-            raise CheckpointError(
-                f"{SHIPPED} is not there; `git checkout weights` restores it in a checkout; or name one, --weights"
-            )
-        return SHIPPED
+        if SHIPPED.is_file():
+            return SHIPPED
+        raise CheckpointError(f"{SHIPPED} is not there; `git checkout weights` restores it, or name one by --weights")
     if (path := Path(path_or_name).expanduser()).exists():
         return path
-    if Path(path_or_name).suffix:
+    if path.suffix:
         raise CheckpointError(f"weights file {path_or_name} does not exist")
     profile, _, place = str(path_or_name).partition("/")
     number, _, part = place.partition("/")
     for notebook in NOTEBOOKS:
-        found = ROOT / "outputs" / profile / notebook / part / "net_G.safetensors"
+        found = OUTPUTS / profile / notebook / part / "net_G.safetensors"
         if found.is_file() and notebook.startswith(number):
             return found
-    there = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "outputs").glob("*/*/net_G.safetensors"))
-    known = f"there are {', '.join(there)}" if there else "no generator is trained yet, `make run-all` trains some"
+    there = ", ".join(sorted(str(path.relative_to(OUTPUTS.parent)) for path in OUTPUTS.glob("*/*/net_G.safetensors")))
     raise CheckpointError(
-        f"{str(path_or_name)!r} is no file and names no trained generator; {known}, or give the path of a "
-        ".safetensors or .pt file"
+        f"{str(path_or_name)!r} is no file and names no trained generator; there are: {there or 'none yet'} "
+        "(`make run-all` trains some), or give the path of a .safetensors or .pt file"
     )
 
 
-def read_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:
+def read_generator(path: Path) -> tuple[nn.Module, AnyConfig]:
     """The generator in a file or folder, and its configuration.
 
     path: `.safetensors` of this library (checked against a file SHA256SUMS beside it, if that names it); a checkpoint's
@@ -73,40 +68,78 @@ def read_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig
     if path.is_dir():
         if (path / "state.pt").is_file():
             return _from_checkpoint(path)
-        if (path / "net_G.safetensors").is_file():
-            return load_generator(path / "net_G.safetensors")
-        raise CheckpointError(f"the folder {path} holds neither net_G.safetensors nor a checkpoint's state.pt")
+        if not (path / "net_G.safetensors").is_file():
+            raise CheckpointError(f"the folder {path} holds neither net_G.safetensors nor a checkpoint's state.pt")
+        path = path / "net_G.safetensors"
     if path.suffix == ".safetensors":
-        _check_digest(path)
         return load_generator(path)
     return _from_state(_read_pt(path), path)
 
 
-def _check_digest(path: Path) -> None:
-    """Raise CheckpointError if a file SHA256SUMS beside the weights has another digest of them."""
+def load_generator(path: Path) -> tuple[nn.Module, AnyConfig]:
+    """The generator that a weights file describes, with its weights; its configuration.
+
+    Raises CheckpointError naming the file, also if a SHA256SUMS beside it has another digest.
+    """
     sums = path.with_name(DIGESTS)
-    if not (sums.is_file() and path.is_file()):
+    if path.is_file() and sums.is_file():
+        wanted = {name: digest for digest, name in (line.split(maxsplit=1) for line in sums.read_text().splitlines())}
+        if wanted.get(path.name) not in (None, sha256(path)):
+            raise CheckpointError(
+                f"{path} is damaged or was replaced: its SHA-256 is not that of {sums.name} beside it. "
+                "`git checkout weights` restores what the repository ships"
+            )
+    state, config = load_weights(path)
+    return _built(config, state, path, path)
+
+
+def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Read a file written by `save_weights`: (state_dict, config). Raises CheckpointError naming the file."""
+    if not path.is_file():
+        raise CheckpointError(f"weights file {path} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = json.loads((file.metadata() or {}).get("config", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, config  # noqa: SIM118 (not a dict)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
+
+
+def save_weights(net: nn.Module, path: Path, config: dict) -> None:
+    """Write a network's weights as safetensors, with `config` (JSON) in the metadata under the key `config`.
+
+    In a run of several processes the first one writes.
+    """
+    if distributed.is_initialized() and distributed.get_rank():
         return
-    wanted = {name: digest for digest, name in (line.split(maxsplit=1) for line in sums.read_text().splitlines())}
-    if path.name in wanted and sha256(path) != wanted[path.name]:
-        raise CheckpointError(
-            f"{path} is damaged or was replaced: its SHA-256 is not that of {sums.name} beside it. "
-            "`git checkout weights` restores what the repository ships"
-        )
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    with atomic_path(path) as partial:
+        # One key only: safetensors writes several in random order, and equal weights should be equal files.
+        save_file(tensors, partial, metadata={"config": json.dumps(config)})
 
 
-def _from_checkpoint(folder: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:
+def read_checkpoint(path: Path) -> tuple[dict, dict]:
+    """Read one checkpoint folder as (state, note). Raises CheckpointError if it is not whole."""
+    try:
+        note = json.loads((path / "checkpoint.json").read_text())
+        if sha256(path / "state.pt") != note["sha256"]:
+            raise ValueError("the sha256 of state.pt differs from checkpoint.json")
+        return torch.load(path / "state.pt", map_location="cpu", weights_only=True), note
+    except Exception as error:
+        raise CheckpointError(f"checkpoint {path} is corrupt ({type(error).__name__}: {error})") from error
+
+
+def _from_checkpoint(folder: Path) -> tuple[nn.Module, AnyConfig]:
     networks = read_checkpoint(folder)[0]["networks"]
     state = networks["net_G"]
-    if "net_G_ema" in networks:
-        average = networks["net_G_ema"]
+    if average := networks.get("net_G_ema"):
         state = {name.removeprefix("module."): tensor for name, tensor in average.items() if name != "n_averaged"}
-    config = folder.parents[2] / "config.json"  # RUN/checkpoints/DIGEST/epoch-...
+    path = folder.parents[2] / "config.json"  # RUN/checkpoints/DIGEST/epoch-...
     try:
-        generator = generator_config(json.loads(config.read_text())["generator"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{config} does not say what generator the checkpoint {folder} holds: {error}") from error
-    return _filled(build_generator(generator), state, folder), generator
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} does not say what generator {folder} holds: {error}") from error
+    return _built(config, state, folder, path)
 
 
 def _read_pt(path: Path) -> dict[str, torch.Tensor]:
@@ -147,72 +180,28 @@ def _from_state(state: dict[str, torch.Tensor], path: Path) -> tuple[nn.Module, 
     return _filled(build_generator(config), state, path), config
 
 
+def _built(config: dict, state: dict[str, torch.Tensor], path: Path, described: Path) -> tuple[nn.Module, AnyConfig]:
+    """The generator of a stored configuration with these weights. described: the file that holds the configuration."""
+    try:
+        generator = generator_config(config["generator"])
+        return _filled(build_generator(generator), state, path), generator
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{described} does not describe a generator of this library: {error}") from error
+
+
 def _filled(net_G: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
     """The network with these weights, or an error that names the first keys that do not fit."""
-    wanted = net_G.state_dict()
     if isinstance(net_G, LightUnet):
         state = {current_name(name): tensor for name, tensor in state.items()}
-    wrong = [f"{name} is missing" for name in wanted if name not in state]
-    wrong += [f"{name} is unknown" for name in state if name not in wanted]
+    wanted = {name: tuple(tensor.shape) for name, tensor in net_G.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{name} is unknown" for name in found if name not in wanted]
     wrong += [
-        f"{name} is {tuple(state[name].shape)} and not {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in state and state[name].shape != tensor.shape
+        f"{name} is {found[name]} and not {size}" for name, size in wanted.items() if found.get(name, size) != size
     ]
     if wrong:
         more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise CheckpointError(f"{path} does not fit its network: {', '.join(wrong[:3])}{more}")
     net_G.load_state_dict(state)
     return net_G
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint or a weights file cannot be read; the message names it."""
-
-
-def read_checkpoint(path: Path) -> tuple[dict, dict]:
-    """Read one checkpoint folder as (state, note). Raises CheckpointError if it is not whole."""
-    try:
-        note = json.loads((path / "checkpoint.json").read_text())
-        if sha256(path / "state.pt") != note["sha256"]:
-            raise ValueError("the sha256 of state.pt differs from checkpoint.json")
-        return torch.load(path / "state.pt", map_location="cpu", weights_only=True), note
-    except Exception as error:
-        raise CheckpointError(f"checkpoint {path} is corrupt ({type(error).__name__}: {error})") from error
-
-
-def save_weights(net: nn.Module, path: Path, config: dict) -> None:
-    """Write a network's weights as safetensors, with `config` (JSON) in the metadata under the key `config`.
-
-    In a run of several processes the first one writes.
-    """
-    if distributed.is_initialized() and distributed.get_rank():
-        return
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    with atomic_path(path) as partial:
-        # One key only: safetensors writes several in random order, and equal weights should be equal files.
-        save_file(tensors, partial, metadata={"config": json.dumps(config)})
-
-
-def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read a file written by `save_weights`: (state_dict, config). Raises CheckpointError naming the file."""
-    if not path.is_file():
-        raise CheckpointError(f"weights file {path} does not exist")
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = json.loads((file.metadata() or {}).get("config", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, config  # noqa: SIM118 (not a dict)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
-
-
-def load_generator(path: Path) -> tuple[nn.Module, GeneratorConfig | CifarConfig]:
-    """The generator that a weights file describes, with its weights. Raises CheckpointError naming the file."""
-    state, config = load_weights(path)
-    try:
-        generator = generator_config(config["generator"])
-        net_G = build_generator(generator)
-        net_G.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} does not describe a generator of this library: {error}") from error
-    return net_G, generator

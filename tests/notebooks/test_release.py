@@ -78,7 +78,7 @@ def test_damaged_weights_are_not_used(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def profile(tmp_path, monkeypatch) -> Path:
     """What notebooks 02, 03, 04 and 06 leave, in a folder like outputs/photos."""
-    monkeypatch.setattr(weights, "ROOT", tmp_path)
+    monkeypatch.setattr(weights, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(release, "ROOT", tmp_path)
     profile = tmp_path / "outputs" / "photos"

@@ -25,7 +25,7 @@ from colorize_lib.models.resnet_unet import build_res_unet
 from colorize_lib.models.unet import Unet
 from colorize_lib.training.gan import MainModel
 
-TUTORIAL_KEYS = json.loads((Path(__file__).parent / "tutorial_state_dict_keys.json").read_text())
+TUTORIAL_KEYS = json.loads((Path(__file__).parents[1] / "reference" / "tutorial_state_dict_keys.json").read_text())
 
 
 def count(net: nn.Module) -> int:
