@@ -1,9 +1,10 @@
 """Ways to colour, as functions of L (N,1,H,W) that give sRGB (N,3,H,W) in [0,1]: three that need no network, and those
-of trained generators."""
+of trained generators; and how different several colourings of one photograph are."""
 
 import json
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from .. import color
 from ..data.loader import LabLoader
-from ..models.painting import paint_batch
+from ..models.painting import colorize_batch, paint_batch
 from ..models.weights import load_generator
 
 Paint = Callable[[torch.Tensor], torch.Tensor]  # L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]
@@ -40,11 +41,8 @@ def paint_grey(L: torch.Tensor) -> torch.Tensor:
 
 
 class NearestNeighbor:
-    """The colours of the training photograph that looks most alike in grey.
-
-    Alike: the smallest Euclidean distance between 16x16 thumbnails of L, mirrored photographs included. The ab of that
-    photograph is laid over L as it is, pixel by pixel.
-    """
+    """The ab, pixel by pixel, of the training photograph, mirrored or not, that looks most alike in grey: whose 16x16
+    thumbnail of L has the smallest Euclidean distance."""
 
     def __init__(self, train_dl: LabLoader):
         self.dataset = train_dl.dataset
@@ -66,21 +64,16 @@ def _thumbnails(L: torch.Tensor) -> torch.Tensor:
 
 def simple_answers(train_dl: LabLoader) -> dict[str, Paint]:
     """The answers that need no network, by name: grey, the training photographs' mean colour, `NearestNeighbor`."""
-    return {
-        "grey": paint_grey,
-        "mean colour": partial(paint_plain, mean_ab(train_dl)),
-        "nearest neighbour": NearestNeighbor(train_dl),
-    }
+    mean_colour = partial(paint_plain, mean_ab(train_dl))
+    return {"grey": paint_grey, "mean colour": mean_colour, "nearest neighbour": NearestNeighbor(train_dl)}
 
 
-def find_generators(
-    folder: Path, places: dict[str, str], size: int, photographs: str | None = None
-) -> dict[str, nn.Module]:
+def find_generators(folder: Path, places: dict[str, str], size: int, photographs: str) -> dict[str, nn.Module]:
     """The trained generators of a profile's folder that can be judged together; the others are named with the reason.
 
     places: the name for readers -> the run's folder below `folder`, which holds net_G.safetensors and config.json.
-    size: of the pictures, in pixels. photographs: the digest of the photographs that generators of photographs must
-    have been trained on (`PhotoSet.digest`): one trained on others may have seen those that it is judged by.
+    size: of the pictures, in pixels. photographs: `PhotoSet.digest` of those that generators of photographs must have
+    been trained on: one trained on others may have seen those that it is judged by.
     """
     found = {}
     for name, place in places.items():
@@ -92,7 +85,7 @@ def find_generators(
         trained_on = json.loads((path.parent / "config.json").read_text()).get("photographs")
         if generator.size != size:
             print(f"left out, {name}: it paints {generator.size} px and not {size}")
-        elif trained_on is not None and photographs is not None and trained_on != photographs:
+        elif trained_on not in (None, photographs):
             print(f"left out, {name}: it was trained on another draw of photographs and may have seen these")
         else:
             found[name] = net_G
@@ -102,3 +95,22 @@ def find_generators(
 def of_generators(generators: dict[str, nn.Module], device: torch.device | str = "cpu") -> dict[str, Paint]:
     """Generators by name as answers by name, each with the true L, moved to the device."""
     return {name: partial(paint_batch, net_G.to(device)) for name, net_G in generators.items()}
+
+
+def colorings(generators: dict[str, nn.Module], L: torch.Tensor, n: int) -> dict[str, torch.Tensor]:
+    """n colourings of each picture by every generator that has dropout, which is left on, the noise of pix2pix:
+    L (N,1,H,W) to ab (n,N,2,H,W)."""
+    noisy = [name for name, net_G in generators.items() if any(isinstance(m, nn.Dropout) for m in net_G.modules())]
+    return {k: torch.stack([colorize_batch(generators[k], L, dropout=True) for _ in range(n)]) for k in noisy}
+
+
+def variety(ab: torch.Tensor, L: torch.Tensor | None = None, lpips: Callable | None = None) -> dict[str, float]:
+    """How different two colourings of a picture are, ab (n,N,2,H,W), over all pairs of them and all pictures: the mean
+    `variety`, the ab distance in Lab units, and `LPIPS` if `perceptual.load_lpips` and L (N,1,H,W) are given."""
+    pairs = list(combinations(ab, 2))
+    distances = [(one - other).square().sum(dim=1).sqrt().mean(dim=(1, 2)) for one, other in pairs]
+    found = {"variety": (torch.stack(distances).mean(dim=0) * color.AB_SCALE).mean().item()}
+    if lpips is not None:
+        distances = [lpips(color.lab_to_rgb(L, one), color.lab_to_rgb(L, other)) for one, other in pairs]
+        found["LPIPS"] = torch.stack(distances).mean().item()
+    return found

@@ -20,21 +20,18 @@ ENTROPY_BIN = 10.0  # side of a bin of the ab histogram, in Lab units: that of Z
 # Ratios to the truth below which a generator counts as collapsed. On CIFAR-10 a collapsed one had a spread of 0.22; an
 # L2 regression, dull but not collapsed, had 0.48 and 0.30 after 20 epochs (after its first 0.36 and 0.12; notebook 05).
 COLLAPSED_ENTROPY, COLLAPSED_SPREAD = 0.35, 0.25
+RATIOS = ["entropy_ratio", "spread_ratio"]
 
 
 def color_entropy(ab: torch.Tensor) -> float:
-    """Entropy, in nats, of the histogram of all pixels' ab in bins of 10 x 10 Lab units.
-
-    0 if one bin holds all pixels, log(k) if k bins hold equally many.
-    """
+    """Entropy, in nats, of the histogram of all pixels' ab in bins of 10 x 10 Lab units: log(k) for k bins alike."""
     bins = ((ab * AB_SCALE + 110) / ENTROPY_BIN).floor().long().clamp(0, 21)  # (N,2,H,W)
     shares = torch.bincount((bins[:, 0] * 22 + bins[:, 1]).flatten()).double() / bins[:, 0].numel()
     return abs(torch.xlogy(shares, shares).sum().item())
 
 
 def mean_color_spread(ab: torch.Tensor) -> float:
-    """How much images differ in mean colour: the root mean square distance of their mean ab from the mean of all, in
-    Lab units."""
+    """Root mean square distance of the images' mean ab from the mean of all, in Lab units."""
     means = ab.mean(dim=(2, 3)) * AB_SCALE
     return (means - means.mean(dim=0)).square().sum(dim=1).mean().sqrt().item()
 
@@ -42,13 +39,10 @@ def mean_color_spread(ab: torch.Tensor) -> float:
 def diversity(ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, float]:
     """The two figures of the collapse detector, each a ratio of generated to true, 1 being ideal.
 
-    `entropy_ratio`: `color_entropy`, low if few colours are used at all. `spread_ratio`: `mean_color_spread`, low if
-    every image gets the same colours, however many those are. Dull regression has low ratios too, but not as low.
+    `entropy_ratio`: of `color_entropy`, low if few colours are used at all. `spread_ratio`: of `mean_color_spread`, low
+    if every image gets the same colours, however many. Dull regression has low ratios too, but not as low.
     """
-    return {
-        "entropy_ratio": color_entropy(ab_hat) / color_entropy(ab),
-        "spread_ratio": mean_color_spread(ab_hat) / mean_color_spread(ab),
-    }
+    return {name: of(ab_hat) / of(ab) for name, of in zip(RATIOS, (color_entropy, mean_color_spread), strict=True)}
 
 
 def is_collapsed(entropy_ratio: float, spread_ratio: float) -> bool:
@@ -61,7 +55,7 @@ def verdicts(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
     generator counts as collapsed, both ratios of the last epoch, and whether that one counts as collapsed."""
     rows = {}
     for name, history in runs.items():
-        ratios = history[history.kind == "epoch"][["entropy_ratio", "spread_ratio"]]
+        ratios = history[history.kind == "epoch"][RATIOS]
         collapsed = [is_collapsed(*pair) for pair in ratios.itertuples(index=False)]
         rows[name] = {"epochs": len(ratios), "collapsed in": sum(collapsed), **ratios.iloc[-1].to_dict()}
         rows[name]["collapsed at the end"] = collapsed[-1]
@@ -77,10 +71,10 @@ def detailed_validation(sea: np.ndarray | None = None) -> Callable[[nn.Module, L
 
     def score(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
         batches = [(batch["L"], colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl]
-        ab_hat, ab = (torch.cat(parts) for parts in list(zip(*batches, strict=True))[1:])
+        _, ab_hat, ab = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        of = slice(None) if sea is None else torch.from_numpy(sea).to(ab.device)
         figures = mean_scores(batches) | diversity(ab_hat, ab)
         figures |= {f"error_{hue}": error for hue, error in hue_errors(ab_hat, ab).items()}
-        of = slice(None) if sea is None else torch.from_numpy(sea).to(ab.device)
         figures["blue_as_green"] = share_painted(ab_hat[of], ab[of], "blue", "green")
         return {name: value for name, value in figures.items() if not np.isnan(value)}
 
@@ -90,11 +84,11 @@ def detailed_validation(sea: np.ndarray | None = None) -> Callable[[nn.Module, L
 def half_gain_epochs(history: pd.DataFrame, grey: dict[str, float]) -> dict[str, int | None]:
     """For each hue of a history with columns `error_HUE`, the first epoch by which half of its final gain over `grey`,
     the errors of the answer ab = 0, is reached; None for a hue that ends no better than grey."""
-    epochs = history[history.kind == "epoch"]
+    epochs = history[history.kind == "epoch"].set_index("epoch")
     found: dict[str, int | None] = {}
     for hue, start in grey.items():
         if f"error_{hue}" in epochs:
-            errors = epochs[f"error_{hue}"].to_numpy()
-            reached = np.argmax(errors <= (start + errors[-1]) / 2)
-            found[hue] = int(epochs.epoch.to_numpy()[reached]) if errors[-1] < start else None
+            errors = epochs[f"error_{hue}"]
+            end = errors.iloc[-1]
+            found[hue] = int((errors <= (start + end) / 2).idxmax()) if end < start else None
     return found

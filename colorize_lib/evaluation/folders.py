@@ -12,10 +12,9 @@ from ..images import UnusablePhoto, read_rgb, resize
 from ..runs.progress import Progress
 from .answers import paint_grey
 from .perceptual import load_both
-from .scores import TRUTH_HALVES, Scorer, Scores
+from .scores import TRUTH_HALVES, Scores, judge
 from .tables import estimates, real_floor
 
-BATCH = 16
 NAMED = 10  # files that a message names at most
 
 
@@ -47,13 +46,11 @@ def match_files(predictions: Path, truths: Path) -> tuple[list[tuple[Path, Path]
         if name not in by_name:
             lone.append(predictions / path)
         elif (first := claimed.setdefault(name, path)) != path:
-            both = f"{first} and {path} in {predictions}"
-            raise NothingToScore(f"{both} both belong to {by_name[name]}; remove one of them")
+            both = f"{first} and {path} in {predictions} both belong to {by_name[name]}"
+            raise NothingToScore(f"{both}; remove one of them")
     if not claimed:
-        raise NothingToScore(
-            f"no picture in {predictions} has the name of one in {truths}. A prediction of TRUTHS/a.jpg is called "
-            "a.png or a_anything.png (.jpg, .jpeg, .webp, .tif will do too)"
-        )
+        what = f"no picture in {predictions} has the name of one in {truths}"
+        raise NothingToScore(f"{what}: a prediction of a.jpg is called a.png or a_anything.png (or .jpg, .webp, .tif)")
     matched = [(predictions / claimed[name], truths / by_name[name]) for name in sorted(claimed)]
     return matched, lone, [truths / path for name, path in by_name.items() if name not in claimed]
 
@@ -76,47 +73,42 @@ def score_folders(
     for lone, what in zip(lones, ("without a truth", "without a prediction"), strict=True):
         if lone:
             more = f" and {len(lone) - NAMED:,} more" if len(lone) > NAMED else ""
-            tell(f"{len(lone):,} {what}: {', '.join(str(path) for path in lone[:NAMED])}{more}")
+            tell(f"{len(lone):,} {what}: {', '.join(map(str, lone[:NAMED]))}{more}")
     lpips, fid = load_both(size, download)
-    scorer, used = Scorer(lpips), []
-    with Progress(len(pairs), "scoring pictures") as progress:
-        for start in range(0, len(pairs), BATCH):
-            batch = []
-            for pair in pairs[start : start + BATCH]:
+    used = []
+
+    def read() -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+        with Progress(len(pairs), "scoring pictures") as progress:
+            for pair in pairs:
+                progress.update()
                 try:
-                    batch.append([read_picture(path, size) for path in pair])
-                    used.append(pair)
+                    rgb_hat, rgb = (read_picture(path, size) for path in pair)
                 except UnusablePhoto as error:
                     tell(f"skipped: {error}")
-                progress.update()
-            if batch:
-                rgb_hat, rgb = (torch.stack(pictures) for pictures in zip(*batch, strict=True))
-                scorer.add(rgb, {"prediction": rgb_hat, "grey": paint_grey(color.normalize(color.rgb_to_lab(rgb))[0])})
+                    continue
+                used.append(pair)
+                yield rgb, {"prediction": rgb_hat, "grey": paint_grey(color.normalize(color.rgb_to_lab(rgb))[0])}
+
+    scores = judge(read(), lpips)
     if not used:
         raise NothingToScore("not one pair of pictures could be read")
-    scores = scorer.scores()
-    report = {"n": len(used), "size": size}
     table = estimates(scores)
+    report = {"n": len(used), "size": size}
     for figure, row in table.xs("prediction").iterrows():
         report |= {figure: row.value, f"{figure}_ci": [row.low, row.high]}
     report["grey"] = table.xs("grey").value.to_dict()
     report["floor"] = real_floor(scores["grey"]).xs(TRUTH_HALVES).value.to_dict() if len(used) > 1 else {}
     if fid is not None and len(used) >= 4:
         painted, real = zip(*used, strict=True)
-        report["fid"] = fid(_batches(real, size), _batches(painted, size))
-        report["floor"]["fid"] = fid(_batches(real[::2], size), _batches(real[1::2], size))
+        for where, one, other in ((report, real, painted), (report["floor"], real[::2], real[1::2])):
+            where["fid"] = fid(*((read_picture(path, size) for path in paths) for paths in (one, other)))
     return scores["prediction"], report
 
 
 def read_picture(path: Path, size: int) -> torch.Tensor:
-    """One file squashed to size x size: sRGB (3,size,size) in [0,1]. Raises UnusablePhoto naming the file."""
+    """One file squashed to size x size: sRGB (1,3,size,size) in [0,1]. Raises UnusablePhoto naming the file."""
     try:
         pixels = resize(read_rgb(path.read_bytes())[0], size)
     except (OSError, UnusablePhoto) as error:
         raise UnusablePhoto(f"{path}: {error}") from error
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1) / 255
-
-
-def _batches(paths: tuple[Path, ...], size: int) -> Iterator[torch.Tensor]:
-    for start in range(0, len(paths), BATCH):
-        yield torch.stack([read_picture(path, size) for path in paths[start : start + BATCH]])
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255

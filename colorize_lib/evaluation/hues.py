@@ -1,7 +1,6 @@
 """Errors by hue: which colours a generator gets right, and which it paints as others.
 
-Chroma is hypot(a*, b*) and hue the angle atan2(b*, a*) (CIE 15:2004, section 8.2.2). All inputs are normalised ab
-(N,2,H,W) = ab* / 110.
+Chroma is hypot(a*, b*), hue the angle atan2(b*, a*) (CIE 15:2004, section 8.2.2). ab are normalised, (N,2,H,W).
 """
 
 import torch
@@ -26,10 +25,8 @@ def hue_of(ab: torch.Tensor) -> torch.Tensor:
 
 
 def hue_errors(ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, float]:
-    """Mean distance of generated from true ab, in Lab units, over the pixels whose TRUE colour has each of HUE_NAMES.
-
-    A hue without pixels is NaN.
-    """
+    """Mean distance of generated from true ab, in Lab units, over the pixels of each TRUE hue of HUE_NAMES; NaN for a
+    hue without pixels."""
     distance = (ab_hat.float() - ab).square().sum(dim=1).sqrt() * AB_SCALE  # (N,H,W)
     hue = hue_of(ab)
     return {name: distance[hue == index].mean().item() for index, name in enumerate(HUE_NAMES)}

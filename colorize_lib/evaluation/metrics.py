@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 import torch
-from skimage.color import deltaE_ciede2000
 from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
@@ -23,28 +22,20 @@ def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
     R, G, B = (rgb.float() * 255).flatten(2).unbind(dim=1)
     rg, yb = R - G, (R + G) / 2 - B
     sigma = torch.hypot(rg.std(dim=1, correction=0), yb.std(dim=1, correction=0))
-    mu = torch.hypot(rg.mean(dim=1), yb.mean(dim=1))
-    return sigma + 0.3 * mu
+    return sigma + 0.3 * torch.hypot(rg.mean(dim=1), yb.mean(dim=1))
 
 
 def psnr(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
-    """10 log10(1 / mean squared error) of each image in dB, (N,); infinite for equal ones. (N,3,H,W) in [0,1]."""
+    """10 log10(1 / mean squared error) of each image of (N,3,H,W) in [0,1], in dB: (N,); infinite for equal ones."""
     return peak_signal_noise_ratio(rgb_hat, rgb, data_range=1.0, dim=(1, 2, 3), reduction="none")
 
 
 def ssim(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
-    """Structural similarity of each image, (N,), at most 1; the mean over R, G and B. (N,3,H,W) in [0,1].
+    """Structural similarity of each image of (N,3,H,W) in [0,1], the mean over R, G and B: (N,), at most 1.
 
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004).
     """
     return structural_similarity_index_measure(rgb_hat, rgb, data_range=1.0, reduction="none").reshape(-1)
-
-
-def ciede2000(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
-    """The colour difference Delta E_00 of each pixel of L*a*b* (N,3,H,W), by scikit-image, on the CPU: (N,H,W), 0 for
-    equal colours, about 1 where eyes begin to see it."""
-    difference = deltaE_ciede2000(lab.cpu().numpy(), lab_hat.cpu().numpy(), channel_axis=1)
-    return torch.from_numpy(difference).to(lab.device)
 
 
 def closeness(distance: torch.Tensor) -> torch.Tensor:
@@ -57,12 +48,11 @@ def closeness(distance: torch.Tensor) -> torch.Tensor:
 
 
 def color_accuracy(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
-    """How near pictures are to the truth in CIE L*a*b*, each (N,): the figures that Nazeri et al. give for CIFAR-10.
+    """How near pictures, (N,3,H,W) in [0,1], are to the truth in CIE L*a*b*, each (N,): Nazeri et al.'s for CIFAR-10.
 
-    rgb_hat, rgb: (N,3,H,W) in [0,1]. `mae`: mean |difference| over pixels and the three channels, in Lab units.
-    `within_2` and `within_5`: the share of pixels, in [0,1], of which EVERY channel is within 2 % or 5 % of its range:
-    |L*_hat - L*| <= share * 100, |a*_hat - a*| and |b*_hat - b*| <= share * 220.
-    Source: arXiv:1803.05400, section on evaluation. The ranges are taken from L* in [0,100], a* and b* in [-110,110].
+    `mae`: mean |difference| over pixels and channels, in Lab units. `within_2`, `within_5`: the share of pixels, in
+    [0,1], of which EVERY channel is within 2 % or 5 % of its range, L* 100, a* and b* 220. Source: arXiv:1803.05400,
+    section on evaluation; the ranges are taken from L* in [0,100], a* and b* in [-110,110].
     """
     difference = (color.rgb_to_lab(rgb_hat) - color.rgb_to_lab(rgb)).abs()  # (N,3,H,W)
     relative = (difference / difference.new_tensor([100, 220, 220])[:, None, None]).amax(dim=1)  # (N,H,W)
@@ -79,12 +69,8 @@ def image_scores(
     `colorfulness` of the generated picture. L_hat: the generated lightness, if it is not the true L.
     """
     rgb_hat, rgb = color.lab_to_rgb(L if L_hat is None else L_hat, ab_hat), color.lab_to_rgb(L, ab)
-    return {
-        "L1": (ab_hat.float() - ab).abs().mean(dim=(1, 2, 3)),
-        "psnr": psnr(rgb_hat, rgb),
-        "ssim": ssim(rgb_hat, rgb),
-        "colorfulness": colorfulness(rgb_hat),
-    }
+    scores = {"L1": (ab_hat.float() - ab).abs().mean(dim=(1, 2, 3)), "psnr": psnr(rgb_hat, rgb)}
+    return scores | {"ssim": ssim(rgb_hat, rgb), "colorfulness": colorfulness(rgb_hat)}
 
 
 def validate(net_G: nn.Module, val_dl: LabLoader, gain: float = 1.0) -> dict[str, float]:
@@ -98,12 +84,10 @@ def validate(net_G: nn.Module, val_dl: LabLoader, gain: float = 1.0) -> dict[str
 
 def mean_scores(batches: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> dict[str, float]:
     """What `validate` returns, for batches of (L, ab_hat, ab)."""
-
-    def of_batch(L: torch.Tensor, ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
-        outside = torch.full((len(L),), color.out_of_gamut_share(L, ab_hat))
-        return image_scores(L, ab_hat, ab) | {"out_of_gamut": outside}
-
-    return _means(of_batch(*batch) for batch in batches)
+    return _means(
+        image_scores(L, ab_hat, ab) | {"out_of_gamut": torch.full((len(L),), color.out_of_gamut_share(L, ab_hat))}
+        for L, ab_hat, ab in batches
+    )
 
 
 def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader) -> dict[str, float]:
@@ -117,7 +101,7 @@ def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader)
         L_hat, ab_hat = color.normalize(color.rgb_to_lab(rgb_hat))
         return color_accuracy(rgb_hat, color.lab_to_rgb(L, ab)) | image_scores(L, ab_hat, ab, L_hat)
 
-    return _means(of_batch(**batch) for batch in dl)
+    return _means(of_batch(batch["L"], batch["ab"]) for batch in dl)
 
 
 def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, float]]:
@@ -125,13 +109,13 @@ def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, flo
 
     `grey`: ab = 0; `mean ab`: that of the training photographs everywhere; `truth`: its colourfulness alone.
     """
-
-    def of_batch(L: torch.Tensor, ab: torch.Tensor, plain: torch.Tensor) -> dict[str, torch.Tensor]:
-        return image_scores(L, plain.to(L.device).expand_as(ab), ab)
-
-    plain = {"grey": torch.zeros(1, 2, 1, 1), "mean ab": mean_ab(train_dl)}
-    scores = {name: _means(of_batch(**batch, plain=one) for batch in val_dl) for name, one in plain.items()}
-    return scores | {"truth": _means({"colorfulness": colorfulness(color.lab_to_rgb(**batch))} for batch in val_dl)}
+    found = {}
+    for name, plain in {"grey": torch.zeros(1, 2, 1, 1), "mean ab": mean_ab(train_dl)}.items():
+        found[name] = _means(
+            image_scores(batch["L"], plain.to(batch["ab"]).expand_as(batch["ab"]), batch["ab"]) for batch in val_dl
+        )
+    truths = (color.lab_to_rgb(batch["L"], batch["ab"]) for batch in val_dl)
+    return found | {"truth": _means({"colorfulness": colorfulness(rgb)} for rgb in truths)}
 
 
 def _means(batches: Iterable[dict[str, torch.Tensor]]) -> dict[str, float]:
@@ -145,12 +129,10 @@ def photograph_statistics(dl: LabLoader) -> pd.DataFrame:
     rows = []
     for batch in dl:
         L, ab = batch["L"], batch["ab"]
-        lab = color.denormalize(L, ab).mean(dim=(2, 3))
-        columns = {name: lab[:, k] for k, name in enumerate(("mean L*", "mean a*", "mean b*"))}
-        columns["mean |ab| / 110"] = ab.abs().mean(dim=(1, 2, 3))
-        columns["colourfulness"] = colorfulness(color.lab_to_rgb(L, ab))
-        rows.append(pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}))
-    return pd.concat(rows, ignore_index=True)
+        means = color.denormalize(L, ab).mean(dim=(2, 3)).unbind(dim=1)
+        rows.append(torch.stack([*means, ab.abs().mean(dim=(1, 2, 3)), colorfulness(color.lab_to_rgb(L, ab))], dim=1))
+    columns = ["mean L*", "mean a*", "mean b*", "mean |ab| / 110", "colourfulness"]
+    return pd.DataFrame(torch.cat(rows).cpu().numpy(), columns=columns)
 
 
 def ab_histogram(dl: LabLoader, bins: int = 110) -> torch.Tensor:

@@ -20,42 +20,35 @@ INCEPTION = (  # 91 MB; torch-fidelity's copy of the original weights of FID
 )
 SMALLEST = 64  # pixels a side that AlexNet needs
 
-Batches = Iterable[torch.Tensor]  # sRGB (N,3,H,W) in [0,1]
-
 
 class MetricUnavailable(RuntimeError):
     """A metric's weights are not at hand; the message says which file, from where, and what to do."""
 
 
 def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") -> Callable:
-    """LPIPS with AlexNet: a function of two batches of sRGB (N,3,size,size) in [0,1] that gives distances (N,), 0 for
+    """LPIPS with AlexNet: a function of two batches, sRGB (N,3,size,size) in [0,1], that gives distances (N,), 0 for
     equal pictures.
 
-    download: fetch the weights (233 MB) if they are not in torch's cache. Raises MetricUnavailable if they cannot be
-    had, or if the pictures are too small for AlexNet.
+    download: fetch the weights if torch's cache lacks them. Raises MetricUnavailable if they cannot be had, or if the
+    pictures are too small for AlexNet.
     """
     if size < SMALLEST:
         raise MetricUnavailable(f"LPIPS: pictures of {size} px are too small for AlexNet, which needs {SMALLEST}")
     metric = _load("LPIPS", ALEXNET, download, lambda: LearnedPerceptualImagePatchSimilarity("alex", normalize=True))
     network = metric.net.to(device)  # the metric itself gives a mean over the pictures
-
-    @torch.no_grad()
-    def distances(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
-        return network(rgb_hat, rgb, normalize=True).reshape(-1)
-
-    return distances
+    return torch.no_grad()(lambda rgb_hat, rgb: network(rgb_hat, rgb, normalize=True).reshape(-1))
 
 
-def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable[[Batches, Batches], float]:
-    """FID with the original Inception weights: a function of batches of real and of painted pictures.
+def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable:
+    """FID with the original Inception weights: a function of batches of real and of painted pictures, sRGB (N,3,H,W) in
+    [0,1].
 
     With fewer than some thousand pictures the figure is far too high: read it beside that of two halves of the real
-    ones. download: fetch the weights (91 MB) if they are not in torch's cache. Raises MetricUnavailable if they cannot
-    be had.
+    ones. download and MetricUnavailable: as in `load_lpips`.
     """
     metric = _load("FID", INCEPTION, download, lambda: FrechetInceptionDistance(normalize=True)).to(device)
 
-    def distance(real: Batches, painted: Batches) -> float:
+    def distance(real: Iterable[torch.Tensor], painted: Iterable[torch.Tensor]) -> float:
         metric.reset()
         for batches, is_real in ((real, True), (painted, False)):
             for rgb in batches:
@@ -65,16 +58,16 @@ def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable[[Ba
     return distance
 
 
-def load_both(size: int, download: bool, device: torch.device | str = "cpu") -> tuple[Callable | None, Callable | None]:
+def load_both(size: int, download: bool, device: torch.device | str = "cpu") -> list[Callable | None]:
     """`load_lpips` and `load_fid`, each None if it cannot be had; why not is printed."""
     found = []
-    for load in (lambda: load_lpips(size, download, device), lambda: load_fid(download, device)):
+    for load, how in ((load_lpips, (size, download, device)), (load_fid, (download, device))):
         try:
-            found.append(load())
+            found.append(load(*how))
         except MetricUnavailable as error:
             print(f"left out, {error}")
             found.append(None)
-    return found[0], found[1]
+    return found
 
 
 def _load(name: str, url: str, download: bool, build: Callable) -> torch.nn.Module:

@@ -1,13 +1,20 @@
 """Where in a picture the colour errs: regions of the truth, small and large, their borders, and colour that spills.
 
-Everything here is taken from the true picture alone, so that all answers are judged on the same pixels.
+The regions are taken from the true picture alone, so that all answers are judged on the same pixels.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 from skimage.segmentation import felzenszwalb
+
+from .. import color
+from ..images import resize
 
 SMALL, LARGE = 0.01, 0.10  # share of the picture's area up to which a region counts as small, and from which as large
 SMOOTH = 5.0  # where the gradient of L* is smaller than this, in Lab units a pixel, lightness has no edge
@@ -15,10 +22,10 @@ BORDER = 1 / 64  # width of the band along borders of regions, to either side, a
 
 
 def region_masks(rgb: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Which pixels of true pictures lie in small regions, in large ones, and along their borders: each bool (N,H,W).
+    """Which pixels of true pictures, (N,3,H,W) in [0,1], lie in `small_regions`, in `large_regions`, and along borders
+    of regions, `edges`: each bool (N,H,W).
 
-    rgb: (N,3,H,W) in [0,1]. Regions are those of Felzenszwalb and Huttenlocher, "Efficient graph-based image
-    segmentation" (2004), by scikit-image. Keys: `small_regions`, `large_regions`, `edges`.
+    Source: Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation" (2004), by scikit-image.
     """
     found: dict[str, list[np.ndarray]] = {"small_regions": [], "large_regions": [], "edges": []}
     for picture in rgb.permute(0, 2, 3, 1).cpu().numpy():
@@ -42,15 +49,48 @@ def gradient(channels: torch.Tensor) -> torch.Tensor:
 
 
 def is_smooth(lab: torch.Tensor) -> torch.Tensor:
-    """Where the lightness has no edge, `SMOOTH`: bool (N,H,W). lab: (N,3,H,W)."""
+    """Where the lightness of (N,3,H,W) has no edge, `SMOOTH`: bool (N,H,W)."""
     return gradient(lab[:, :1]) < SMOOTH
 
 
 def spill(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
-    """Colour edges where there are none to see: max(0, gradient of (a*, b*) - the truth's), (N,H,W), in Lab units.
+    """Colour edges where there are none to see: max(0, gradient of (a*, b*) - the truth's), (N,3,H,W) to (N,H,W).
 
-    Averaged over the pixels where the true lightness is smooth it is the figure `spill`: a colour that stops at the
-    border of a thing adds nothing, one that runs over it and fades in the smooth area behind does; so do blotches. 0 is
-    best, and grey has it. It depends on the pictures' size: compare at one size only. lab_hat, lab: (N,3,H,W).
+    Its mean over the pixels of smooth true lightness is the figure `spill`, in Lab units: a colour that stops at the
+    border of a thing adds nothing, one that runs over it and fades behind does; so do blotches. 0 is best, and grey has
+    it. Compare at one size of pictures only.
     """
     return (gradient(lab_hat[:, 1:]) - gradient(lab[:, 1:])).clamp(min=0)
+
+
+def picture_errors(truth: Image.Image, pictures: dict[str, Image.Image]) -> pd.DataFrame:
+    """How far pictures of the same size are from a true one, RGB: a row each, in Lab units.
+
+    The mean of |a* - true a*| and |b* - true b*|, everywhere and along borders of the truth's regions, and `spill`.
+    """
+
+    def pixels(picture: Image.Image) -> torch.Tensor:
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]  # uint8 (1,3,H,W)
+
+    lab, edges = color.rgb_to_lab(pixels(truth)), region_masks(pixels(truth) / 255)["edges"]
+    smooth, rows = is_smooth(lab), {}
+    for name, picture in pictures.items():
+        lab_hat = color.rgb_to_lab(pixels(picture))
+        error, spilled = (lab_hat - lab)[:, 1:].abs().mean(dim=1), spill(lab_hat, lab)[smooth]
+        rows[name] = [one.mean().item() for one in (error, error[edges], spilled)]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["L1 of ab", "L1 at borders", "spill"])
+
+
+def compare_enlarging(
+    photographs: list[Image.Image], size: int, ways: dict[str, Callable[..., Image.Image]]
+) -> pd.DataFrame:
+    """Means over true photographs, RGB, of the `picture_errors` of each way of enlarging, a row each.
+
+    What is brought back is their own colour in a copy of size x size, so that nothing but the enlarging errs. ways:
+    name -> a function (picture, L, ab) like `colorizing.enlarging.enlarge`.
+    """
+    tables = []
+    for photograph in photographs:
+        small = color.to_lab(torch.from_numpy(resize(photograph, size).copy())[None])
+        tables.append(picture_errors(photograph, {name: way(photograph, *small) for name, way in ways.items()}))
+    return sum(tables) / len(tables)

@@ -1,12 +1,8 @@
-"""What the notebooks of a profile found, read from the files that they left: tables, pictures, and sentences.
-
-Every word of a finding is chosen by the run's own figures.
-"""
+"""What the notebooks of a profile found, read from the files that they left: tables, pictures and sentences, beside
+what others publish. Every word of a finding is chosen by the run's own figures."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,64 +11,53 @@ from PIL import Image, ImageOps
 
 from ..data.shipped import package_photographs
 from ..figures.curves import loss_label
-from . import reports, tables
+from . import tables
 
 COLUMNS = ["l1_ab", "psnr_rgb", "ssim_rgb", "colorfulness", "auc_rebalanced"]
 SIDE = 240  # pixels of a picture of the strip
-VERDICTS = {"better": "less", "worse": "more", "unresolved": "neither resolvably more nor less"}
+
+# From here to NAZERI: others' figures, which no run of this repository measured.
+LOSSES = ["loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G"]
+PRINTED_LOSSES = {  # training logs, in the order of LOSSES: COCO at 256 px, batches of 16
+    "S1, its report, epoch 1, iteration 200 of 500": [0.45000, 0.46979, 0.45990, 1.62204, 9.64994, 11.27198],
+    "S1, its report, epoch 1, iteration 400 of 500": [0.47620, 0.49065, 0.48342, 1.55394, 9.96936, 11.52330],
+    "S2, its report, epoch 1, iteration 250 of 500": [0.49720, 0.50376, 0.50048, 1.44020, 9.46268, 10.90288],
+    "S2, its report, epoch ~93, iteration 250 of 500": [0.50930, 0.51804, 0.51367, 1.37065, 8.04603, 9.41669],
+}
+# The report on S3 contradicts itself: 4,000 photographs in batches of 16 are 250 iterations, and its bar shows 50.
+PRINTED_TIMES = {
+    "S1": "30.28 s an iteration of 16 at 256 px; hardware not stated, a CPU by its speed",
+    "S2": "10 to 12 h for 100 to 120 epochs; hardware not stated",
+    "S3": "1.60 s an iteration at 256 px; Colab and a GTX 1650 are both named",
+}
+# The report on S4 gives no figure. These are of another GAN on CIFAR-10: Nazeri et al., arXiv:1803.05400, not checked
+# in the paper.
+NAZERI = {"val_mae": 5.1, "val_within_2": 0.241, "val_within_5": 0.655}
 
 
-@dataclass(frozen=True)
 class Record:
-    """What one notebook left in its folder. A file that is not there reads as an empty one."""
+    """What one notebook left in its folder: `metrics`, `config` and `env` as dicts, and `epochs`, the rows of
+    history.csv that are means over an epoch. What is not there is empty."""
 
-    folder: Path
-
-    @cached_property
-    def metrics(self) -> dict:
-        return self._read("metrics.json")
-
-    @cached_property
-    def config(self) -> dict:
-        return self._read("config.json")
-
-    @cached_property
-    def env(self) -> dict:
-        return self._read("env.json")
-
-    @cached_property
-    def epochs(self) -> pd.DataFrame:
-        """The rows of history.csv that are means over an epoch."""
-        path = self.folder / "history.csv"
-        return pd.read_csv(path).query("kind == 'epoch'") if path.is_file() else pd.DataFrame()
-
-    def _read(self, name: str) -> dict:
-        path = self.folder / name
-        return json.loads(path.read_text()) if path.is_file() else {}
+    def __init__(self, folder: Path):
+        self.folder = folder
+        paths = [folder / f"{name}.json" for name in ("metrics", "config", "env")]
+        self.metrics, self.config, self.env = (json.loads(p.read_text()) if p.is_file() else {} for p in paths)
+        history = folder / "history.csv"
+        self.epochs = pd.read_csv(history).query("kind == 'epoch'") if history.is_file() else pd.DataFrame()
 
 
 def read_records(profile: Path) -> dict[str, Record]:
-    """Number -> record of the notebooks that have come to their end in a folder like outputs/sample.
-
-    A notebook that has not is a record of no files.
-    """
-    finished = {path.parent.name[:2]: Record(path.parent) for path in sorted(profile.glob("[0-9][0-9]_*/metrics.json"))}
-    return {number: finished.get(number, Record(profile / number)) for number in [f"{n:02d}" for n in range(1, 9)]}
+    """Number -> record of the notebooks in a folder like outputs/sample; empty where one has not come to its end."""
+    finished = {path.parent.name[:2]: path.parent for path in sorted(profile.glob("0[1-8]_*/metrics.json"))}
+    return {number: Record(finished.get(number, profile / number)) for number in [f"{n:02d}" for n in range(1, 9)]}
 
 
 def runs(records: dict[str, Record]) -> pd.DataFrame:
     """Which runs the figures are of: a row for each finished notebook, with its commit, date, device and torch."""
-    rows = {
-        record.folder.name: {
-            "commit": record.env.get("commit", "unknown")[:7],
-            "run on": record.env.get("started", "unknown")[:10],
-            "device": record.env.get("device", "unknown"),
-            "torch": record.env.get("packages", {}).get("torch", "unknown"),
-        }
-        for record in records.values()
-        if record.metrics
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    done = {record.folder.name: record.env for record in records.values() if record.metrics}
+    rows = {k: (of["commit"][:7], of["started"][:10], of["device"], of["packages"]["torch"]) for k, of in done.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["commit", "run on", "device", "torch"])
 
 
 def scores(records: dict[str, Record]) -> pd.DataFrame:
@@ -82,69 +67,53 @@ def scores(records: dict[str, Record]) -> pd.DataFrame:
 
 
 def with_intervals(records: dict[str, Record]) -> pd.DataFrame:
-    """Notebook 06's answers as text: some figures, each with its interval, and the L1 against grey's."""
-    judged = scores(records)
-    if judged.empty:
-        return judged
-    text = tables.as_text(judged, COLUMNS)
-    against = {(name, "l1_ab"): of["l1_ab"] for name, of in records["06"].metrics["against_grey"].items()}
-    against = pd.DataFrame.from_dict(against, orient="index")
-    against.index = pd.MultiIndex.from_tuples(against.index)
-    column = tables.as_text(against, ["l1_ab"], "difference").iloc[:, 0]
+    """Notebook 06's answers as text: some figures, each with its interval, and the L1 against grey's; or empty."""
+    if not records["06"].metrics:
+        return pd.DataFrame()
+    text = tables.as_text(scores(records), COLUMNS)
+    against = {name: pd.DataFrame(of).T for name, of in records["06"].metrics["against_grey"].items()}
+    column = tables.as_text(pd.concat(against), ["l1_ab"], "difference")["L1"]
     text.insert(1, "L1 against grey", column.reindex(text.index).fillna(""))
     return text
 
 
 def losses(records: dict[str, Record]) -> pd.DataFrame:
     """The six losses as the reports print them and as notebooks 02 to 04 found them; without those, empty."""
+    scratch, pretrained, tuned = (records[number].epochs for number in ("02", "03", "04"))
     ours = {}
-    if len(scratch := records["02"].epochs):
-        ours["S1, notebook 02"], ours["S2, notebook 02"] = scratch.iloc[0], scratch.iloc[-1]
-    if len(pretrained := records["03"].epochs):
-        # History holds L1 as it is; all others have it times λ.
+    if len(scratch):
+        ours |= {"S1, notebook 02": scratch.iloc[0], "S2, notebook 02": scratch.iloc[-1]}
+    if len(pretrained):  # its history holds L1 as it is; all others have it times λ
         ours["S3, notebook 03, L1 times 100"] = pretrained.assign(loss_G_L1=100 * pretrained.loss_L1).iloc[-1]
-    if len(tuned := records["04"].epochs):
+    if len(tuned):
         ours[f"S3, notebook 04, λ = {records['04'].config['gan']['lambda_L1']:g}"] = tuned.iloc[-1]
-    if not ours:
-        return pd.DataFrame()
-    rows = {name: dict(zip(reports.LOSSES, of, strict=True)) for name, of in reports.PRINTED_LOSSES.items()}
-    rows |= {f"{name}, mean of epoch {of.epoch:.0f}": of.reindex(reports.LOSSES) for name, of in ours.items()}
-    table = pd.DataFrame.from_dict(rows, orient="index").sort_index(key=lambda names: names.str[:2], kind="stable")
-    return table.astype(float).map("{:.3f}".format).replace("nan", "").rename(columns=loss_label)
+    rows = {f"{name}, mean of epoch {of.epoch:.0f}": of.reindex(LOSSES) for name, of in ours.items()}
+    table = pd.DataFrame(PRINTED_LOSSES | rows if ours else {}, index=LOSSES).T
+    text = table.astype(float).map("{:.3f}".format).replace("nan", "").rename(columns=loss_label)
+    return text.loc[sorted(text.index, key=lambda name: name[:2])]
 
 
 def times(records: dict[str, Record]) -> pd.DataFrame:
     """How long systems train, in the reports and here; without notebooks 02 to 04, empty."""
-    here: dict[str, list[str]] = {system: [] for system in reports.PRINTED_TIMES}
+    here: dict[str, list[str]] = {system: [] for system in PRINTED_TIMES}
     for system, number in (("S1", "02"), ("S2", "02"), ("S3", "03"), ("S3", "04")):
-        record = records[number]
-        if not record.metrics:
-            continue
-        seconds, config, device = record.metrics["training_seconds"], record.config, record.env["device"]
-        if system == "S2":
-            here[system].append(f"{seconds / 3600:.2g} h for {record.metrics['epochs']} epochs, {device}")
-        else:
-            batch, size = config["training"]["batch_size"], config["generator"]["size"]
-            each = seconds / record.metrics["iterations"]
-            here[system].append(f"{each:.2g} s an iteration of {batch} at {size} px, {device} (notebook {number})")
-    rows = {name: [reports.PRINTED_TIMES[name], "; ".join(of)] for name, of in here.items()}
-    return (
-        pd.DataFrame.from_dict(rows, orient="index", columns=["its report", "here"])
-        if any(here.values())
-        else pd.DataFrame()
-    )
+        if found := records[number].metrics:
+            config, device, seconds = records[number].config, records[number].env["device"], found["training_seconds"]
+            each, batch = seconds / found["iterations"], config["training"]["batch_size"]
+            iteration = f"{each:.2g} s an iteration of {batch} at {config['generator']['size']} px, {device}"
+            whole = f"{seconds / 3600:.2g} h for {found['epochs']} epochs, {device}"
+            here[system].append(whole if system == "S2" else f"{iteration} (notebook {number})")
+    rows = {name: (PRINTED_TIMES[name], "; ".join(of)) for name, of in here.items() if any(here.values())}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["its report", "here"])
 
 
 def cifar(records: dict[str, Record]) -> pd.DataFrame:
     """Notebook 05's answers beside a published GAN on CIFAR-10; without that notebook, empty."""
     ours = {name: of for name, of in records["05"].metrics.get("validation", {}).items() if "val_mae" in of}
-    if not ours:
-        return pd.DataFrame()
-    rows = {"Nazeri et al., another GAN (published)": reports.NAZERI} | ours
-    table = pd.DataFrame.from_dict(rows, orient="index")[list(reports.NAZERI)]
-    shares = {name: table[name].map("{:.1%}".format) for name in ("val_within_2", "val_within_5")}
-    table = table.assign(val_mae=table.val_mae.map("{:.2f}".format), **shares)
-    return table.set_axis(["MAE", "within 2 %", "within 5 %"], axis="columns")
+    rows = {"Nazeri et al., another GAN (published)": NAZERI} | ours if ours else {}
+    styles = dict(zip(NAZERI, ("{:.2f}", "{:.1%}", "{:.1%}"), strict=True))
+    cells = {name: [style.format(of[key]) for key, style in styles.items()] for name, of in rows.items()}
+    return pd.DataFrame.from_dict(cells, orient="index", columns=["MAE", "within 2 %", "within 5 %"])
 
 
 def package_strip(records: dict[str, Record]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -159,70 +128,57 @@ def package_strip(records: dict[str, Record]) -> tuple[dict[str, np.ndarray], li
     truth = [Image.open(package_photographs()[name]).convert("RGB") for name in names]
     coloured = [Image.open(records["07"].folder / "colored" / f"{name}.png") for name in names]
     rows = {"grey": [picture.convert("L") for picture in truth], "coloured": coloured, "truth": truth}
+    squares = {k: np.stack([ImageOps.fit(one.convert("RGB"), (SIDE, SIDE)) for one in of]) for k, of in rows.items()}
     rank = {0: "best", len(names) // 2: "median", len(names) - 1: "worst"}
     titles = [f"{rank.get(i, '')}\n{name.replace('_', ' ')}\nL1 {errors[name]:.1f}" for i, name in enumerate(names)]
-    return {kind: np.stack([_square(picture) for picture in of]) for kind, of in rows.items()}, titles
+    return squares, titles
 
 
-def _square(picture: Image.Image) -> np.ndarray:
-    """Its middle, uint8 (SIDE,SIDE,3)."""
-    return np.asarray(ImageOps.fit(picture.convert("RGB"), (SIDE, SIDE)))
-
-
-def findings(records: dict[str, Record]) -> list[str]:
+def findings(records: dict[str, Record]) -> Iterator[str]:
     """What the notebooks found, a sentence or two each; of what has not been run nothing is said."""
-    return [*_of_evaluation(records["06"]), *_of_cifar(records["05"]), *_of_photographs(records["07"])]
+    if judged := records["06"].metrics:
+        yield from _of_evaluation(judged)
+    if cifar := records["05"].metrics:
+        flagged = [name for name, of in cifar["collapse"].items() if of["collapsed at the end"]]
+        yield f"On 32×32 pictures (05) the collapse detector flags at the end: {', '.join(flagged) or 'no training'}."
+    if known := records["07"].metrics:
+        better = sum(of["L1 of ab"] < of["L1 of grey"] for of in known["errors"].values())
+        share = known["enlarging"]["guided"]["spill"] / known["enlarging"]["bilinear"]["spill"] - 1
+        less = "less" if share < 0 else "more"
+        yield (
+            f"At full size (07), {better} of {len(known['errors'])} package photographs come nearer the truth than "
+            f"grey. The guided filter spills {abs(share):.0%} {less} than bilinear enlarging."
+        )
 
 
-def _of_evaluation(record: Record) -> Iterator[str]:
-    if not record.metrics:
-        return
-    found, against = record.metrics["validation"], record.metrics["against_grey"]
-    trained = {name: of for name, of in found.items() if name.endswith(")")}  # by a notebook, whose number is named
-    best = min(found, key=lambda name: found[name]["l1_ab"]["value"])
+def _of_evaluation(judged: dict) -> Iterator[str]:
+    def told(answer: str, figure: str) -> str:
+        return "{value:.2f} [{low:.2f}, {high:.2f}]".format(**found[answer][figure])
+
+    found = judged["validation"]
+    verdict = {name: of["l1_ab"]["verdict"] for name, of in judged["against_grey"].items()}
+    error, vivid = ({name: of[figure]["value"] for name, of in found.items()} for figure in ("l1_ab", "colorfulness"))
+    best = min(error, key=error.get)
     yield (
-        f"Of {len(found)} answers, **{best}** errs least on {record.metrics['photographs']:,} photographs that no "
-        f"training saw: {_interval(found[best]['l1_ab'])} Lab units, grey {_interval(found['grey']['l1_ab'])}."
+        f"Of {len(found)} answers, **{best}** errs least on {judged['photographs']:,} photographs that no training "
+        f"saw: {told(best, 'l1_ab')} Lab units, grey {told('grey', 'l1_ab')}."
     )
-    truth = next(iter(found.values()))["colorfulness_truth"]["value"]
+    truth = found["grey"]["colorfulness_truth"]["value"]
+    trained = [name for name in found if name.endswith(")")]  # by a notebook, whose number is named
     if trained:
-        bold = min(trained, key=lambda name: abs(trained[name]["colorfulness"]["value"] - truth))
-        errs = VERDICTS[against[bold]["l1_ab"]["verdict"]]
+        bold = min(trained, key=lambda name: abs(vivid[name] - truth))
+        errs = {"better": "less", "worse": "more"}.get(verdict[bold], "neither resolvably more nor less")
         yield (
             f"**{bold}** comes nearest to the photographs' colourfulness of {truth:.1f}: "
-            f"{_interval(found[bold]['colorfulness'])}; it errs {errs} than grey."
+            f"{told(bold, 'colorfulness')}; it errs {errs} than grey."
         )
-    resolved = [name for name in trained if against[name]["l1_ab"]["verdict"] == "better"]
-    yield f"{len(resolved)} of {len(trained)} generators err resolvably less than grey."
-    before, after = (trained.get(f"ResNet18, {name}") for name in ("L1 (03)", "GAN (04)"))
-    if before and after:
-        pairs = [(of["colorfulness"]["value"], of["l1_ab"]["value"]) for of in (before, after)]
-        (vivid_0, error_0), (vivid, error) = pairs
+    less = sum(verdict[name] == "better" for name in trained)
+    yield f"{less} of {len(trained)} generators err resolvably less than grey."
+    before, after = (f"ResNet18, {stage}" for stage in ("L1 (03)", "GAN (04)"))
+    if {before, after} <= set(trained):
         yield (
-            f"The GAN stage (04) took the ResNet18's colourfulness from {vivid_0:.1f} to {vivid:.1f} and its error "
-            f"from {error_0:.2f} to {error:.2f}."
+            f"The GAN stage (04) took the ResNet18's colourfulness from {vivid[before]:.1f} to {vivid[after]:.1f} and "
+            f"its error from {error[before]:.2f} to {error[after]:.2f}."
         )
-    if fooled := record.metrics["fooled"]:
+    if fooled := judged["fooled"]:
         yield f"People took {fooled['rate']:.0%} of coloured photographs for true ones ({fooled['answers']} answers)."
-
-
-def _of_cifar(record: Record) -> Iterator[str]:
-    flagged = [name for name, of in record.metrics.get("collapse", {}).items() if of["collapsed at the end"]]
-    if record.metrics:
-        yield f"On 32×32 pictures (05) the collapse detector flags at the end: {', '.join(flagged) or 'no training'}."
-
-
-def _of_photographs(record: Record) -> Iterator[str]:
-    if record.metrics:
-        better = sum(of["L1 of ab"] < of["L1 of grey"] for of in record.metrics["errors"].values())
-        ways = record.metrics["enlarging"]
-        share = ways["guided"]["spill"] / ways["bilinear"]["spill"] - 1
-        yield (
-            f"At full size (07), {better} of {len(record.metrics['errors'])} package photographs come nearer the truth "
-            f"than grey. The guided filter spills {abs(share):.0%} {'less' if share < 0 else 'more'} than bilinear "
-            "enlarging."
-        )
-
-
-def _interval(of: dict) -> str:
-    return f"{of['value']:.2f} [{of['low']:.2f}, {of['high']:.2f}]"

@@ -2,10 +2,10 @@
 
 An *answer* is a way to colour: a generator or a baseline. Whatever it is, its PICTURES are judged: 8-bit sRGB, as they
 would be saved to a file, colours that the screen cannot show already clipped. So a folder of somebody else's pictures
-is scored by the same code (`folders`), and what stands in files scores the same as what stands in memory.
+(`folders`) scores the same as what stands in memory.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.ndimage import gaussian_filter
+from skimage.color import deltaE_ciede2000
 
 from .. import color
 from ..data.loader import LabLoader
 from .answers import Paint, paint_grey
 from .hues import HUE_NAMES, hue_of
 from .measures import MEASURES, MOST_DB
-from .metrics import ciede2000, closeness, colorfulness, psnr, ssim
+from .metrics import closeness, colorfulness, psnr, ssim
 from .regions import is_smooth, region_masks, spill
 
 BIN = 10.0  # side of an ab bin in Lab units; bins are centred on multiples of it, as in arXiv:1603.08511
@@ -63,8 +64,8 @@ class Scores:
         with np.errstate(invalid="ignore"):  # no pixel of a hue: NaN
             values = (counts @ self.totals.to_numpy()) / (counts @ self.weights.to_numpy())
         found = pd.DataFrame(values, columns=self.totals.columns)
-        weights = self._rarity
-        found["auc_rebalanced"] = (counts @ (self.closeness @ weights)) / (counts @ (self.bins_truth @ weights))
+        rarity = self._rarity
+        found["auc_rebalanced"] = (counts @ (self.closeness @ rarity)) / (counts @ (self.bins_truth @ rarity))
         for axis, name in enumerate(SETS):
             found[name] = intersection(counts @ self.bins, counts @ self.bins_truth, axis)
         return found[[name for name in MEASURES if name in found]]
@@ -90,81 +91,69 @@ class Scores:
         return np.where(occurs, 1 / np.where(occurs, smooth, 1), 0)
 
 
-class Scorer:
-    """Collects `Scores` for several answers, batch by batch; what depends on the truth alone is worked out once.
+def judge(
+    batches: Iterable[tuple[torch.Tensor, dict[str, torch.Tensor]]], lpips: Callable | None = None
+) -> dict[str, Scores]:
+    """Scores by answer, from batches of true pictures and those of every answer by name: sRGB (N,3,H,W) in [0,1].
 
     lpips: as `perceptual.load_lpips` gives it; None to leave it out.
     """
+    parts: dict[str, list[tuple]] = {}
+    for rgb, painted in batches:
+        for name, part in _judge_batch(_as_saved(rgb), painted, lpips).items():
+            parts.setdefault(name, []).append(part)
+    found = {}
+    for name, several in parts.items():
+        totals, weights, *arrays = zip(*several, strict=True)
+        frames = [pd.concat(frame, ignore_index=True) for frame in (totals, weights)]
+        found[name] = Scores(*frames, *(np.concatenate(array) for array in arrays))
+    return found
 
-    def __init__(self, lpips: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None):
-        self.lpips = lpips
-        self._parts: dict[str, list[tuple]] = {}
 
-    def add(self, rgb: torch.Tensor, painted: dict[str, torch.Tensor]) -> None:
-        """Judge one batch: the true pictures and every answer's, sRGB (N,3,H,W) in [0,1]."""
-        truth = _Truth(_as_saved(rgb))
-        for name, rgb_hat in painted.items():
-            self._parts.setdefault(name, []).append(self._judge(_as_saved(rgb_hat), truth))
-
-    def scores(self) -> dict[str, Scores]:
-        """The scores so far, by answer."""
-        found = {}
-        for name, parts in self._parts.items():
-            totals, weights, *arrays = zip(*parts, strict=True)
-            frames = [pd.concat(frame, ignore_index=True) for frame in (totals, weights)]
-            found[name] = Scores(*frames, *(np.concatenate(array) for array in arrays))
-        return found
-
-    def _judge(self, rgb_hat: torch.Tensor, truth: "_Truth") -> tuple:
-        lab_hat = color.rgb_to_lab(rgb_hat)
-        difference = lab_hat[:, 1:] - truth.lab[:, 1:]  # (N,2,H,W)
+def _judge_batch(rgb: torch.Tensor, painted: dict[str, torch.Tensor], lpips: Callable | None) -> dict[str, tuple]:
+    """The fields of `Scores`, by answer; what depends on the truth alone is worked out once."""
+    lab, colors = color.rgb_to_lab(rgb), colorfulness(rgb)
+    index, hue = bin_index(lab[:, 1:]), hue_of(lab[:, 1:] / color.AB_SCALE)
+    masks = region_masks(rgb) | {name: hue == k for k, name in enumerate(HUE_NAMES)}
+    masks = {f"error_{name}": mask for name, mask in masks.items()} | {"spill": is_smooth(lab)}
+    found = {}
+    for name, rgb_hat in painted.items():
+        rgb_hat = _as_saved(rgb_hat)
+        lab_hat, colors_hat = color.rgb_to_lab(rgb_hat), colorfulness(rgb_hat)
+        difference = lab_hat[:, 1:] - lab[:, 1:]  # (N,2,H,W)
         distance = difference.square().sum(dim=1).sqrt()  # (N,H,W)
-        gap = colorfulness(rgb_hat) - truth.colorfulness
+        delta_e = deltaE_ciede2000(lab.cpu().numpy(), lab_hat.cpu().numpy(), channel_axis=1)  # (N,H,W)
         means = {
             "l1_ab": difference.abs().mean(dim=(1, 2, 3)),
             "l2_ab": difference.square().mean(dim=(1, 2, 3)).sqrt(),
-            "ciede2000": ciede2000(lab_hat, truth.lab).mean(dim=(1, 2)),
-            "psnr_rgb": psnr(rgb_hat, truth.rgb).clamp(max=MOST_DB),
-            "ssim_rgb": ssim(rgb_hat, truth.rgb),
-            "colorfulness": colorfulness(rgb_hat),
-            "colorfulness_truth": truth.colorfulness,
-            "colorfulness_gap": gap,
-            "colorfulness_gap_per_image": gap.abs(),
+            "ciede2000": torch.from_numpy(delta_e).mean(dim=(1, 2)),
+            "psnr_rgb": psnr(rgb_hat, rgb).clamp(max=MOST_DB),
+            "ssim_rgb": ssim(rgb_hat, rgb),
+            "colorfulness": colors_hat,
+            "colorfulness_truth": colors,
+            "colorfulness_gap": colors_hat - colors,
+            "colorfulness_gap_per_image": (colors_hat - colors).abs(),
             "auc": closeness(distance).mean(dim=(1, 2)),
-        }
-        if self.lpips is not None:
-            means["lpips"] = self.lpips(rgb_hat, truth.rgb)
-        of_pixels = dict.fromkeys(truth.masks, distance) | {"spill": spill(lab_hat, truth.lab)}
-        masks = truth.masks | {"spill": truth.smooth}
-        totals = means | {name: (of_pixels[name] * mask).sum(dim=(1, 2)) for name, mask in masks.items()}
-        weights = {name: torch.ones(len(rgb_hat)) for name in means}
-        weights |= {name: mask.sum(dim=(1, 2)) for name, mask in masks.items()}
-        bins = _histograms(bin_index(lab_hat[:, 1:]))
-        return _frame(totals), _frame(weights), bins, truth.bins, _histograms(truth.index, closeness(distance))
-
-
-class _Truth:
-    """What a batch of true pictures, sRGB (N,3,H,W), gives every judgement."""
-
-    def __init__(self, rgb: torch.Tensor):
-        self.rgb, self.lab, self.colorfulness = rgb, color.rgb_to_lab(rgb), colorfulness(rgb)
-        hue = hue_of(self.lab[:, 1:] / color.AB_SCALE)
-        self.masks = {f"error_{name}": mask for name, mask in region_masks(rgb).items()}
-        self.masks |= {f"error_{name}": hue == index for index, name in enumerate(HUE_NAMES)}
-        self.smooth = is_smooth(self.lab)
-        self.index = bin_index(self.lab[:, 1:])
-        self.bins = _histograms(self.index)
+        } | ({"lpips": lpips(rgb_hat, rgb)} if lpips else {})
+        of_pixels = dict.fromkeys(masks, distance) | {"spill": spill(lab_hat, lab)}
+        totals = means | {kind: (of_pixels[kind] * mask).sum(dim=(1, 2)) for kind, mask in masks.items()}
+        weights = {kind: torch.ones(len(rgb)) for kind in means}
+        weights |= {kind: mask.sum(dim=(1, 2)) for kind, mask in masks.items()}
+        bins = [_histograms(one) for one in (bin_index(lab_hat[:, 1:]), index)]
+        found[name] = (_frame(totals), _frame(weights), *bins, _histograms(index, closeness(distance)))
+    return found
 
 
 def evaluate(
     answers: dict[str, Paint], batches: Iterable[dict[str, torch.Tensor]], lpips: Callable | None = None
 ) -> dict[str, Scores]:
-    """Score answers by name on batches {"L": (N,1,H,W), "ab": (N,2,H,W)}, as a loader gives; lpips: as in `Scorer`."""
-    scorer = Scorer(lpips)
-    for batch in batches:
-        painted = {name: paint(batch["L"]) for name, paint in answers.items()}
-        scorer.add(color.lab_to_rgb(batch["L"], batch["ab"]), painted)
-    return scorer.scores()
+    """`judge` answers by name on batches {"L": (N,1,H,W), "ab": (N,2,H,W)}, as a loader gives."""
+
+    def painted() -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+        for L, ab in ((batch["L"], batch["ab"]) for batch in batches):
+            yield color.lab_to_rgb(L, ab), {name: paint(L) for name, paint in answers.items()}
+
+    return judge(painted(), lpips)
 
 
 def fid_scores(fid: Callable, answers: dict[str, Paint], dl: LabLoader) -> dict[str, float]:

@@ -11,11 +11,10 @@ import pandas as pd
 from .measures import MEASURES
 from .scores import SETS, TRUTH_HALVES, Scores, intersection
 
-RESAMPLES = 2_000
 ENDS = (0.025, 0.975)
 
 
-def draw_counts(n_images: int, n: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+def draw_counts(n_images: int, n: int = 2_000, seed: int = 0) -> np.ndarray:
     """How often each of n_images is in each of n draws of as many with replacement: (n, n_images).
 
     Two figures taken over the same counts are paired. Raises ValueError for no images.
@@ -49,12 +48,9 @@ def differences(scores: dict[str, Scores], reference: str) -> pd.DataFrame:
     """
     value = {name: _comparable(one.figures()).iloc[0] for name, one in scores.items()}
     draws = {name: _comparable(_draws(one)) for name, one in scores.items()}
-    found = {
-        name: _with_intervals("difference", value[name] - value[reference], draws[name] - draws[reference])
-        for name in scores
-        if name != reference
-    }
-    table = _stacked(found)
+    others = [name for name in scores if name != reference]
+    minus = {name: (value[name] - value[reference], draws[name] - draws[reference]) for name in others}
+    table = _stacked({name: _with_intervals("difference", *one) for name, one in minus.items()})
     lower = np.array([MEASURES[figure].better != "higher" for _, figure in table.index])
     below, above = table.high < 0, table.low > 0
     table["verdict"] = np.select([below & lower | above & ~lower, below | above], ["better", "worse"], "unresolved")
@@ -63,11 +59,8 @@ def differences(scores: dict[str, Scores], reference: str) -> pd.DataFrame:
 
 def pairwise(scores: dict[str, Scores], figure: str) -> pd.DataFrame:
     """Is the answer of the row better than that of the column in one figure? `better`, `worse`, `unresolved`."""
-    table = pd.DataFrame("", index=list(scores), columns=list(scores))
-    for reference in scores:
-        column = differences(scores, reference).verdict.xs(figure, level="figure")
-        table.loc[column.index, reference] = column
-    return table
+    columns = {reference: differences(scores, reference).verdict.xs(figure, level="figure") for reference in scores}
+    return pd.DataFrame(columns, index=list(scores)).fillna("")
 
 
 def over_seeds(runs: list[dict[str, Scores]]) -> pd.DataFrame:
@@ -98,7 +91,7 @@ def domain_drop(home: dict[str, Scores], away: dict[str, Scores]) -> pd.DataFram
     harder for every answer: read the change beside the grey answer's.
     """
     found = {}
-    for name in [name for name in home if name in away]:
+    for name in away:
         pair = pd.DataFrame({"home": _value(home[name]), "away": _value(away[name])})
         draws = _draws(away[name], seed=1) - _draws(home[name])
         found[name] = pair.join(_with_intervals("change", pair.away - pair.home, draws), how="inner")
@@ -112,11 +105,8 @@ def real_floor(scores: Scores, splits: int = 200) -> pd.DataFrame:
     than this cannot tell an answer from real photographs.
     """
     bins, rng = scores.bins_truth, np.random.default_rng(0)
-    orders = [rng.permutation(len(bins)) for _ in range(splits)]
-    one, other = (
-        np.stack([bins[half].sum(axis=0) for half in halves])
-        for halves in zip(*(np.split(order, [len(bins) // 2]) for order in orders), strict=True)
-    )
+    halves = (np.split(rng.permutation(len(bins)), [len(bins) // 2]) for _ in range(splits))
+    one, other = np.stack([[bins[rows].sum(axis=0) for rows in pair] for pair in halves], axis=1)
     draws = pd.DataFrame({name: intersection(one, other, axis) for axis, name in enumerate(SETS)})
     return _stacked({TRUTH_HALVES: _with_intervals("value", draws.mean(), draws)})
 
@@ -136,11 +126,6 @@ def as_text(table: pd.DataFrame, figures: list[str], column: str = "value") -> p
     text = pd.Series(cells).unstack().fillna("").reindex(table.index.get_level_values(0).unique())
     text = text[[figure for figure in figures if figure in text]].rename_axis(None)
     return text.rename(columns={name: measure.label for name, measure in MEASURES.items()})
-
-
-def as_numbers(table: pd.DataFrame, name: str) -> dict[str, dict]:
-    """One answer's rows of a table as JSON can hold them: figure -> column -> value."""
-    return table.xs(name).to_dict("index")
 
 
 def _value(scores: Scores) -> pd.Series:

@@ -13,15 +13,8 @@ from matplotlib.figure import Figure
 
 from ..files import atomic_path
 
-HUE_COLORS = {
-    "red": "tab:red",
-    "orange/yellow": "tab:orange",
-    "green": "tab:green",
-    "cyan": "tab:cyan",
-    "blue": "tab:blue",
-    "purple": "tab:purple",
-    "near-grey": "0.6",
-}
+HUE_COLORS = {"red": "tab:red", "orange/yellow": "tab:orange", "green": "tab:green", "cyan": "tab:cyan"}
+HUE_COLORS |= {"blue": "tab:blue", "purple": "tab:purple", "near-grey": "0.6"}
 DIVERSITY_LABELS = {
     "entropy_ratio": "Entropy of colours / truth's",
     "spread_ratio": "Spread of mean colours / truth's",
@@ -87,22 +80,17 @@ def loss_label(loss: str) -> str:
 
 
 def validation_curves(runs: dict[str, pd.DataFrame], baselines: dict[str, dict[str, float]]) -> Figure:
-    """The four validation figures by epoch for each run (name -> history), with baselines as dashed lines.
-
-    baselines: as `metrics.baselines` gives them; the truth counts for colourfulness only, grey for the others.
-    """
-    references = {
-        column: baselines["truth" if column == "val_colorfulness" else "grey"][column] for column in VALIDATION_LABELS
-    }
-    return epoch_curves(runs, VALIDATION_LABELS, references, "grey (colourfulness: truth)")
+    """`epoch_curves` of the four validation figures, with those of `metrics.baselines`: the truth's colourfulness, and
+    of the others grey's."""
+    of = {name: baselines["truth" if name == "val_colorfulness" else "grey"][name] for name in VALIDATION_LABELS}
+    return epoch_curves(runs, VALIDATION_LABELS, of, "grey (colourfulness: truth)")
 
 
 def epoch_curves(
     runs: dict[str, pd.DataFrame], panels: dict[str, str], references: dict[str, float], reference_label: str
 ) -> Figure:
     """Columns of the histories of several runs (name -> history) by epoch, a panel each (column -> title), with a
-    dashed line at the reference of the column. A history that lacks the column has no line.
-    """
+    dashed line at the reference of the column. A history that lacks the column has no line."""
     figure, axes = _row(len(panels), 3.75 * len(panels), 3.5)
     for axis, (column, title) in zip(axes, panels.items(), strict=True):
         for name, history in runs.items():
@@ -114,17 +102,14 @@ def epoch_curves(
 
 
 def hue_curves(runs: dict[str, pd.DataFrame], grey: dict[str, float]) -> Figure:
-    """The error of each hue by epoch, as a share of the grey answer's, a panel for each run (name -> history).
-
-    grey: the grey answer's errors, as `hues.grey_hue_errors` gives them. A run's history has columns `error_HUE`.
-    """
+    """The columns `error_HUE` by epoch, as shares of the grey answer's errors, by hue; a panel for each run (name ->
+    history)."""
     figure, axes = _row(len(runs), 4.8 * len(runs), 3.6, sharey=True)
     for axis, (name, history) in zip(axes, runs.items(), strict=True):
         epochs = history[history.kind == "epoch"]
-        for hue, of_grey in grey.items():
-            if f"error_{hue}" in epochs:
-                errors = epochs[f"error_{hue}"] / of_grey
-                axis.plot(epochs.epoch, errors, marker="o", markersize=3, label=hue, color=HUE_COLORS[hue])
+        for hue in (hue for hue in grey if f"error_{hue}" in epochs):
+            errors = epochs[f"error_{hue}"] / grey[hue]
+            axis.plot(epochs.epoch, errors, marker="o", markersize=3, label=hue, color=HUE_COLORS[hue])
         axis.axhline(1, color="0.4", linestyle="--", label="grey answer")
         _label(axis, "epoch", title=name)
     axes[0].set_ylabel("ab error / the grey answer's")
@@ -137,7 +122,7 @@ def trade_off(table: pd.DataFrame) -> Figure:
     table: rows (answer, figure), columns value, low, high, as `tables.estimates` gives it.
     """
     figure, (axis,) = _row(1, 7.5, 4.2)
-    for name in table.index.get_level_values("answer").unique():
+    for name in table.index.unique("answer"):
         x, y = (table.loc[(name, measure)] for measure in ("l1_ab", "colorfulness"))
         spread = [[[of.value - of.low], [of.high - of.value]] for of in (x, y)]
         axis.errorbar(x.value, y.value, xerr=spread[0], yerr=spread[1], marker="o", capsize=2, linestyle="", label=name)
@@ -158,10 +143,9 @@ def settings_tried(rows: pd.DataFrame, truth: float) -> Figure:
     axis.plot(start.L1, start.colourfulness, color="0.4", marker=".", label="L1 only, colour times 1 to 3")
     axis.axvline(1.05 * start.L1.iloc[0], color="0.4", linestyle=":", label="L1 only's error plus 5 %")
     axis.axhline(truth, color="0.4", linestyle="--", label="truth")
-    colours = plt.get_cmap("tab20").colors
-    tried = rows[rows.epochs > 0].groupby("setting", sort=False).last()
-    for k, (name, of) in enumerate(tried.iterrows()):
-        axis.plot(of.L1, of.colourfulness, marker="o", linestyle="", color=colours[k % len(colours)], label=name)
+    axis.set_prop_cycle(color=plt.get_cmap("tab20").colors)
+    for name, of in rows[rows.epochs > 0].groupby("setting", sort=False).last().iterrows():
+        axis.plot(of.L1, of.colourfulness, marker="o", linestyle="", label=name)
     axis.set(xlabel="L1 on ab / 110 (lower is better)", ylabel="colourfulness")
     axis.grid(alpha=0.3)
     return _with_legend(figure, "outside lower center", fontsize="small", ncols=2)
@@ -169,7 +153,7 @@ def settings_tried(rows: pd.DataFrame, truth: float) -> Figure:
 
 def hue_intervals(table: pd.DataFrame) -> Figure:
     """The error of each true hue, a point with its interval for each answer; table as in `trade_off`."""
-    names = table.index.get_level_values("answer").unique()
+    names = table.index.unique("answer")
     figure, (axis,) = _row(1, 9, 3.8)
     for k, name in enumerate(names):
         of = table.xs(name).reindex([f"error_{hue}" for hue in HUE_COLORS])

@@ -60,8 +60,7 @@ def picture_rows(rows: dict[str, np.ndarray], titles: Sequence[str] = ()) -> Fig
 
 def coloring_rows(L: torch.Tensor, colorings: dict[str, torch.Tensor]) -> Figure:
     """Colourings ab (N,2,H,W) of the same pictures L (N,1,H,W), a row for each name; grey at the top."""
-    rows = {"grey input": torch.zeros_like(next(iter(colorings.values())))} | colorings
-    return picture_rows({name: _painted(L, ab) for name, ab in rows.items()})
+    return picture_rows({"grey input": _painted(L)} | {name: _painted(L, ab) for name, ab in colorings.items()})
 
 
 def painting_rows(
@@ -79,20 +78,12 @@ def painting_rows(
 
 
 def photograph_rows(columns: dict[str, Iterable[Image.Image]], width: float = 2.6) -> Figure:
-    """Photographs of any size: a column for each name, which stands above, and a row for each photograph.
-
-    columns: name -> as many pictures as the other names have. width: of a picture, in inches.
-    """
+    """Photographs of any size, as many for each name, which stands above its column; width: of one, in inches."""
     lines = list(zip(*columns.values(), strict=True))
     heights = [width * line[0].height / line[0].width for line in lines]
-    figure, axes = plt.subplots(
-        len(lines),
-        len(columns),
-        figsize=(width * len(columns), sum(heights) + 0.3),
-        height_ratios=heights,
-        layout="constrained",
-        squeeze=False,
-    )
+    size = (width * len(columns), sum(heights) + 0.3)
+    figure = plt.figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(lines), len(columns), squeeze=False, height_ratios=heights)
     for axis, name in zip(axes[0], columns, strict=True):
         axis.set_title(name, fontsize="medium")
     for line, shown in zip(axes, lines, strict=True):
@@ -108,8 +99,7 @@ def progress_rows(
     """The showcase: grey, coloured at successive iterations, a row each, and the truth. L (K,1,H,W), ab (K,2,H,W).
 
     folder: where `training` saved `iteration-....png`, each all pictures side by side. until: the last iteration to
-    show. Of more than `at_most` iterations, the first half is kept and the rest is thinned evenly, with the last one
-    always there.
+    show. Of more than `at_most` iterations the first half is kept, and the rest thinned evenly, but for the last.
     """
     files = {int(file.stem.split("-")[1]): file for file in sorted(folder.glob("iteration-*.png"))}
     shown = [iteration for iteration in files if until is None or iteration <= until]
@@ -117,23 +107,23 @@ def progress_rows(
         early = at_most // 2
         late = np.linspace(early, len(shown) - 1, at_most - early).round().astype(int)
         shown = shown[:early] + [shown[i] for i in late]
-    rows = {"grey input": _painted(L, torch.zeros_like(ab))}
+    rows = {"grey input": _painted(L)}
     for iteration in shown:
         strip = np.asarray(Image.open(files[iteration]))  # (H,K*W,3)
         rows[f"iteration {iteration:,}"] = np.stack(np.split(strip, len(L), axis=1))
     return picture_rows(rows | {"ground truth": _painted(L, ab)})
 
 
-def _painted(L: torch.Tensor, ab: torch.Tensor) -> np.ndarray:
-    """L (N,1,H,W) with ab (N,2,H,W) as pictures: uint8 (N,H,W,3)."""
-    return color.to_uint8(color.lab_to_rgb(L, ab.to(L.device))).numpy()
+def _painted(L: torch.Tensor, ab: torch.Tensor | None = None) -> np.ndarray:
+    """L (N,1,H,W) with ab (N,2,H,W), or in grey, as pictures: uint8 (N,H,W,3)."""
+    ab = torch.zeros_like(L).repeat(1, 2, 1, 1) if ab is None else ab.to(L.device)
+    return color.to_uint8(color.lab_to_rgb(L, ab)).numpy()
 
 
 def _picture_axes(rows: int, columns: int, cell: float) -> tuple[Figure, np.ndarray]:
     """Axes (rows,columns) without ticks and frames, each `cell` inches wide."""
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(cell * columns + 0.9, cell * rows), layout="constrained", squeeze=False
-    )
+    figure = plt.figure(figsize=(cell * columns + 0.9, cell * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)

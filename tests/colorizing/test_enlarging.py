@@ -12,7 +12,7 @@ from PIL import Image
 from colorize_lib import color
 from colorize_lib.colorizing import enlarging
 from colorize_lib.colorizing.enlarging import enlarge, small_copy
-from colorize_lib.evaluation.borders import compare_enlarging
+from colorize_lib.evaluation.regions import compare_enlarging
 
 
 def pixels(picture: Image.Image) -> np.ndarray:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from pictures import photograph
+from torch import nn
 
 from colorize_lib.color import lab_to_rgb, rgb_to_ab, to_lab
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
-from colorize_lib.evaluation.answers import simple_answers
-from colorize_lib.evaluation.variety import perceptual_variety, variety
+from colorize_lib.evaluation.answers import colorings, simple_answers, variety
 
 
 @pytest.fixture
@@ -34,6 +34,12 @@ def test_the_mean_colour_is_that_of_all_training_pixels(train_dl):
 def test_variety_is_the_mean_over_all_pairs():
     L, ab = torch.zeros(2, 1, 4, 4), torch.zeros(3, 2, 2, 4, 4)
     ab[1, 0, 0], ab[2, 0, 1] = 0.3, 0.4  # of the first picture; the pairs lie 0.3, 0.4 and 0.5 apart
-    assert variety(ab).tolist() == [pytest.approx(110 * 0.4), 0]
     between = iter([1.0, 2.0, 6.0])
-    assert perceptual_variety(lambda one, other: torch.full((2,), next(between)), L, ab).tolist() == [3, 3]
+    found = variety(ab, L, lambda one, other: torch.full((2,), next(between)))
+    assert found == {"variety": pytest.approx(110 * 0.4 / 2), "LPIPS": 3}
+
+
+def test_colourings_of_generators_with_dropout_differ_and_others_are_left_out():
+    nets = {"noisy": nn.Sequential(nn.Conv2d(1, 2, 1), nn.Dropout(0.5)), "plain": nn.Conv2d(1, 2, 1)}
+    [(name, ab)] = colorings(nets, torch.ones(2, 1, 4, 4), 3).items()
+    assert name == "noisy" and ab.shape == (3, 2, 2, 4, 4) and variety(ab)["variety"] > 0

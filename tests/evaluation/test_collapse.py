@@ -23,13 +23,9 @@ def crops() -> np.ndarray:
     rng, found = np.random.default_rng(0), []
     for path in package_photographs().values():
         with Image.open(path) as picture:
-            picture.draft("RGB", (160, 160))
-            small = picture.convert("RGB")
-        small.thumbnail((160, 160))
-        for _ in range(30):
-            side = int(min(small.size) * rng.uniform(0.4, 0.8))
-            left, top = (int(rng.integers(0, length - side + 1)) for length in small.size)
-            found.append(np.asarray(small.resize((32, 32), box=(left, top, left + side, top + side))))
+            picture.draft("RGB", (160, 160))  # reads a JPEG at a fraction of its size
+            small = picture.convert("RGB").resize((160, 160))
+        found += [small.resize((32, 32), box=(x, y, x + 90, y + 90)) for x, y in rng.integers(0, 70, (30, 2))]
     return rng.permutation(np.stack(found))
 
 
@@ -39,10 +35,10 @@ def real(crops) -> torch.Tensor:
     return to_lab(torch.from_numpy(crops))[1]
 
 
-def test_real_images_against_others_are_not_collapsed(real):
+def test_real_images_against_others_are_not_collapsed_nor_are_dull_ones(real):
     ratios = diversity(real[::2], real[1::2])
     assert all(0.8 < ratio < 1.25 for ratio in ratios.values()), ratios
-    assert not is_collapsed(**ratios)
+    assert not is_collapsed(**ratios) and not is_collapsed(**diversity(real / 2, real))
     assert diversity(real, real) == {"entropy_ratio": 1, "spread_ratio": 1}
 
 
@@ -58,10 +54,6 @@ def test_one_color_everywhere_is_a_collapse_and_so_is_grey(real, color):
     ratios = diversity(torch.full_like(real, color), real)
     assert ratios == {"entropy_ratio": 0, "spread_ratio": pytest.approx(0, abs=1e-5)}
     assert is_collapsed(**ratios)
-
-
-def test_half_as_saturated_images_are_dull_and_not_collapsed(real):
-    assert not is_collapsed(**diversity(real / 2, real))
 
 
 def test_entropy_and_spread_of_known_colors():
@@ -107,8 +99,9 @@ class Grey(nn.Module):
 
 
 def test_detailed_validation_has_everything_for_history(crops, real):
-    val_dl = LabLoader(ColorizationDataset(crops), 50, train=False)
-    scores = collapse.detailed_validation(np.arange(len(crops)) < 40)(Grey(), val_dl)
+    crops, real = crops[:60], real[:60]
+    val_dl = LabLoader(ColorizationDataset(crops), 25, train=False)
+    scores = collapse.detailed_validation(np.arange(60) < 40)(Grey(), val_dl)
     assert scores["val_L1"] == pytest.approx(real.abs().mean().item(), rel=1e-4)
     assert scores["entropy_ratio"] == 0 and scores["spread_ratio"] == 0
     chroma = real.square().sum(dim=1).sqrt() * AB_SCALE

@@ -11,7 +11,7 @@ from notebook_tools import ROOT
 from pictures import photograph, save
 
 from colorize_lib.data.shipped import package_photographs
-from colorize_lib.evaluation import reports, results
+from colorize_lib.evaluation import results
 
 PUBLISHED = ROOT / "outputs" / "published"
 
@@ -45,7 +45,7 @@ def test_losses_stand_beside_those_that_the_reports_print(profile):
     table = results.losses(results.read_records(profile))
     assert [name[:2] for name in table.index] == ["S1"] * 3 + ["S2"] * 3 + ["S3"] * 2
     printed = [name for name in table.index if "its report" in name]
-    assert printed == list(reports.PRINTED_LOSSES)
+    assert printed == list(results.PRINTED_LOSSES)
     assert table.loc["S1, its report, epoch 1, iteration 200 of 500"].tolist()[:2] == ["0.450", "0.470"]
     history = pd.read_csv(profile / "02_baseline_unet_cgan" / "history.csv").query("kind == 'epoch'")
     assert table.loc["S1, notebook 02, mean of epoch 1"].iloc[-1] == f"{history.loss_G.iloc[0]:.3f}"
@@ -77,7 +77,7 @@ def test_the_strip_goes_from_the_lowest_error_to_the_highest(profile):
     assert all(of.shape == (3, results.SIDE, results.SIDE, 3) and of.dtype == np.uint8 for of in rows.values())
     assert (np.ptp(rows["grey"], axis=3) == 0).all() and (np.ptp(rows["truth"], axis=3) > 0).any()
     assert set(errors) <= set(package_photographs())
-    assert "2 of 3 package photographs" in results.findings(results.read_records(profile))[-1]
+    assert "2 of 3 package photographs" in list(results.findings(results.read_records(profile)))[-1]
 
 
 def test_the_words_of_a_finding_follow_its_figures(profile):
@@ -101,7 +101,7 @@ def test_the_words_of_a_finding_follow_its_figures(profile):
 
 def test_what_was_not_run_is_left_out(tmp_path):
     records = results.read_records(tmp_path)
-    assert results.findings(records) == [] and results.package_strip(records) == ({}, [])
+    assert list(results.findings(records)) == [] and results.package_strip(records) == ({}, [])
     for table in (results.with_intervals, results.scores, results.losses, results.times, results.cifar, results.runs):
         assert len(table(records)) == 0
     (tmp_path / "02_baseline_unet_cgan").mkdir()

@@ -11,7 +11,7 @@ from colorize_lib import color
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.evaluation import scores
 from colorize_lib.evaluation.measures import MEASURES
-from colorize_lib.evaluation.scores import BINS_IN_GAMUT, GRID, Scorer, Scores, bin_index, intersection
+from colorize_lib.evaluation.scores import BINS_IN_GAMUT, GRID, Scores, bin_index, intersection
 
 
 def as_rgb(pixels: np.ndarray) -> torch.Tensor:
@@ -19,17 +19,13 @@ def as_rgb(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2) / 255
 
 
-def plain(lab: tuple[float, float, float], size: int = 16) -> torch.Tensor:
+def plain(*lab: float, size: int = 16) -> torch.Tensor:
     """A picture of one colour: sRGB (1,3,size,size)."""
-    return color.lab_to_unclipped_rgb(torch.tensor(lab, dtype=torch.float32).reshape(1, 3, 1, 1)).expand(
-        1, 3, size, size
-    )
+    return color.lab_to_unclipped_rgb(torch.tensor(lab).reshape(1, 3, 1, 1)).expand(1, 3, size, size)
 
 
 def judge(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> Scores:
-    scorer = Scorer()
-    scorer.add(rgb, {"answer": rgb_hat})
-    return scorer.scores()["answer"]
+    return scores.judge([(rgb, {"answer": rgb_hat})])["answer"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +74,7 @@ def test_figures_agree_with_independent_implementations(pixels):
 
 def test_figures_of_one_colour_by_hand():
     # a* is wrong by 30 and b* by 40: 35 on average, 50 in all.
-    found = judge(plain((60, 30, 0)), plain((60, 0, -40))).figures().iloc[0]
+    found = judge(plain(60.0, 30.0, 0.0), plain(60.0, 0.0, -40.0)).figures().iloc[0]
     assert found.l1_ab == pytest.approx(35, abs=0.5)
     assert found.l2_ab == pytest.approx(np.sqrt((30**2 + 40**2) / 2), abs=0.5)
     assert found.auc == pytest.approx(100 * (1 - 50 / 150), abs=0.5)
@@ -88,8 +84,8 @@ def test_figures_of_one_colour_by_hand():
 
 
 def test_rebalancing_makes_rare_colours_count_as_much_as_common_ones():
-    truth, answer = (torch.cat([plain((60, 0, 0), 20)] * 2) for _ in range(2))
-    truth[1, :, :4] = plain((60, 50, 50), 20)[0, :, :4]  # a tenth of all pixels is orange, and painted grey
+    truth, answer = (torch.cat([plain(60.0, 0.0, 0.0, size=20)] * 2) for _ in range(2))
+    truth[1, :, :4] = plain(60.0, 50.0, 50.0, size=20)[0, :, :4]  # a tenth of all pixels is orange, and painted grey
     found = judge(answer, truth).figures().iloc[0]
     missed = 100 * (1 - np.hypot(50, 50) / 150)
     assert found.auc == pytest.approx(0.9 * 100 + 0.1 * missed, abs=0.3)
@@ -97,7 +93,7 @@ def test_rebalancing_makes_rare_colours_count_as_much_as_common_ones():
 
 
 def test_the_sign_of_the_mean_gap_and_the_gap_per_image():
-    grey, vivid = plain((60, 0, 0)), plain((60, 50, 50))
+    grey, vivid = plain(60.0, 0.0, 0.0), plain(60.0, 50.0, 50.0)
     found = judge(torch.cat([grey, vivid]), torch.cat([vivid, grey])).figures().iloc[0]
     assert found.colorfulness_gap == pytest.approx(0, abs=1e-5)  # one too dull, one too vivid
     assert found.colorfulness_gap_per_image > 10
@@ -105,7 +101,7 @@ def test_the_sign_of_the_mean_gap_and_the_gap_per_image():
 
 
 def test_a_set_with_half_its_colours_right_has_half_the_intersection():
-    red, green = plain((60, 50, 0)), plain((60, -50, 0))
+    red, green = plain(60.0, 50.0, 0.0), plain(60.0, -50.0, 0.0)
     found = judge(torch.cat([red, red]), torch.cat([red, green])).figures().iloc[0]
     assert found.intersection_a == pytest.approx(0.5) and found.intersection_b == pytest.approx(1)
     # It compares sets: the right colours on the wrong pictures do not matter.
@@ -113,10 +109,9 @@ def test_a_set_with_half_its_colours_right_has_half_the_intersection():
 
 
 def test_intersection_takes_the_axis_it_is_asked_for():
-    one, other = np.zeros((1, GRID, GRID)), np.zeros((1, GRID, GRID))
+    one, other = np.zeros((2, 1, GRID, GRID))
     one[0, 3, 5] = other[0, 3, 6] = 7  # a* alike, b* not
-    assert intersection(one.reshape(1, -1), other.reshape(1, -1), 0) == 1
-    assert intersection(one.reshape(1, -1), other.reshape(1, -1), 1) == 0
+    assert [intersection(one.reshape(1, -1), other.reshape(1, -1), axis)[0] for axis in (0, 1)] == [1, 0]
 
 
 def test_bins_are_centred_on_multiples_of_ten():
