@@ -5,20 +5,23 @@ What a command needs is imported when it runs, so that help is quick.
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 after an error that was printed, or 130 after Ctrl-C."""
+    """Run one command; returns the exit status: 0, 1 after an error that was told in a line, or 130 after Ctrl-C."""
     options = _parser().parse_args(argv)
     try:
-        return options.run(options)
+        return options.run(options) or 0
     except KeyboardInterrupt:
-        _tell("\nstopped")
-        return 130
+        return _tell("\nstopped; what is written is whole", 130)
+    except ModuleNotFoundError as error:
+        missing = f"the package {error.name} is missing: `make setup` or `pip install {error.name}` brings it"
+        return _tell(f"error: {missing if error.name else error}", 1)
+    except (OSError, ValueError, RuntimeError) as error:  # CheckpointError, and torch's for a device, are RuntimeErrors
+        return _tell(f"error: {str(error).splitlines()[0]}" if str(error) else f"error: {type(error).__name__}", 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=name, description="Colour photographs, and judge colours.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> Callable[..., argparse.Action]:
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int | None], text: str
+    ) -> Callable[..., argparse.Action]:
         made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         made.set_defaults(run=run)
         return made.add_argument
@@ -78,40 +83,25 @@ def _colorize(options: argparse.Namespace) -> int:
     from .colorizing.colorizer import Colorizer
     from .models.weights import find_weights
 
-    if options.samples < 1 or not 0 <= options.saturation < math.inf:
-        return _fail("--samples must be at least 1, and --saturation at least 0")
-    try:
-        pairs = plan(options.inputs, options.output)
-        weights = find_weights(options.weights)
-        colorizer = Colorizer.load(weights, options.device, size=options.size, vividness=options.vividness)
-    except (ValueError, RuntimeError) as error:  # CheckpointError and torch's error for a device are RuntimeErrors
-        return _fail(str(error).splitlines()[0])
-    if options.samples > 1 and not colorizer.has_dropout:
-        return _fail(
-            "these weights have no dropout and give one colouring: leave --samples out (notebook 02's have it)"
-        )
+    pairs = plan(options.inputs, options.output)
+    weights = find_weights(options.weights)
+    colorizer = Colorizer.load(weights, options.device, size=options.size, vividness=options.vividness)
+    colorizer.check(options.samples, options.saturation)
     _tell(f"weights: {weights}, which see {colorizer.size} px")
-    how = (options.samples, options.seed, options.saturation, options.compare, options.force)
-    try:
-        report = colorize_files(colorizer, pairs, *how, _tell)
-    except KeyboardInterrupt:
-        _tell("\nstopped; what is written is whole")
-        return 130
-    print(f"{len(report.written):,} written, {len(report.kept):,} kept, {len(report.failed):,} failed")
-    return 1 if report.failed else 0
+    names = ("samples", "seed", "saturation", "compare", "force")
+    counts = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names})
+    print(", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    return 1 if counts["failed"] else 0
 
 
-def _score(options: argparse.Namespace) -> int:
-    from .evaluation.folders import NothingToScore, score_folders
+def _score(options: argparse.Namespace) -> None:
+    from .evaluation.folders import score_folders
     from .evaluation.measures import MEASURES
     from .files import write_text
 
     if not 16 <= options.size <= 4096:
-        return _fail(f"--size {options.size}: give 16 to 4096 pixels")
-    try:
-        _, report = score_folders(options.predictions, options.truths, options.size, options.download, _tell)
-    except (FileNotFoundError, NothingToScore) as error:
-        return _fail(error)
+        raise ValueError(f"--size {options.size}: give 16 to 4096 pixels")
+    _, report = score_folders(options.predictions, options.truths, options.size, options.download, _tell)
     print(f"{report['n']:,} pictures at {options.size}x{options.size}")
     print(f"{'':27}{'mean':>9} {'95 % interval':>18} {'grey':>9} {'floor':>9}   better")
     for name in (*MEASURES, "fid"):
@@ -123,78 +113,40 @@ def _score(options: argparse.Namespace) -> int:
     print("grey: the same of pictures without colour; floor: one half of the true pictures against the other")
     if options.json:
         write_text(options.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
-    return 0
 
 
-def _human_test(options: argparse.Namespace) -> int:
-    def serve() -> None:
-        from .apps.human_test.pairs import PairList
-        from .apps.human_test.server import build_app
-        from .apps.serving import serve
+def _human_test(options: argparse.Namespace) -> None:
+    from .apps.human_test.pairs import PairList
+    from .apps.human_test.server import build_app
+    from .apps.serving import serve
 
-        pairs = PairList(options.folder)
-        app = build_app(pairs, options.host)
-        print(f"answers go to {pairs.answers}", flush=True)
-        serve(app, options.host, options.port)
-
-    return _page(serve, options.host, options.port)
+    pairs = PairList(options.folder)
+    app = build_app(pairs, options.host)
+    print(f"answers go to {pairs.answers}", flush=True)
+    serve(app, options.host, options.port)
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _demo(options: argparse.Namespace) -> None:
+    from .apps.demo import serve
     from .colorizing.colorizer import Colorizer
-    from .models.weights import CheckpointError
 
-    try:
-        colorizer = Colorizer.load(options.weights)
-    except CheckpointError as error:
-        return _fail(error)
-
-    def serve() -> None:
-        from .apps.demo import serve
-
-        serve(colorizer, options.port)
-
-    return _page(serve, "127.0.0.1", options.port)
+    serve(Colorizer.load(options.weights), options.port)
 
 
-def _stream(options: argparse.Namespace) -> int:
+def _stream(options: argparse.Namespace) -> None:
     from .data.manifest import PhotoConfig, find_photographs
     from .data.streamed import write_streams
     from .files import DATA_DIR
 
-    chosen = {
-        name: getattr(options, name) for name in ("source", "folder", "n_images", "val_share", "seed", "manifest")
-    }
-    try:
-        write_streams(find_photographs(PhotoConfig(**chosen), DATA_DIR), options.output, options.size)
-    except (OSError, ValueError, RuntimeError, ModuleNotFoundError) as error:
-        return _fail(error)
+    names = ("source", "folder", "n_images", "val_share", "seed", "manifest")
+    config = PhotoConfig(**{name: getattr(options, name) for name in names})
+    write_streams(find_photographs(config, DATA_DIR), options.output, options.size)
     print(f"use them with source=streamed n_images=0 folder={options.output.resolve()}")
-    return 0
 
 
-def _page(serve: Callable[[], None], host: str, port: int) -> int:
-    """Serve a page until it is stopped, or say in one line why it cannot be."""
-    try:
-        serve()
-    except ModuleNotFoundError as error:
-        return _fail(f"the package {error.name} is missing: `make setup` or `pip install gradio` brings it")
-    except FileNotFoundError as error:
-        return _fail(error)
-    except OSError as error:
-        return _fail(f"port {port} of {host} cannot be used ({error.strerror}); choose another with --port")
-    except OverflowError:
-        return _fail(f"--port {port}: give 0 to 65535")
-    return 0
-
-
-def _tell(message: str) -> None:
+def _tell(message: str, status: int = 0) -> int:
     print(message, file=sys.stderr)
-
-
-def _fail(message: object) -> int:
-    _tell(f"error: {message}")
-    return 1
+    return status
 
 
 if __name__ == "__main__":

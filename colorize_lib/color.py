@@ -5,7 +5,7 @@ white point and the rounded constants of `skimage.color`, so that both agree to 
 elementwise: no matrix product, hence the same float32 result under autocast and with TF32 switched on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import torch
@@ -13,22 +13,15 @@ import torch
 L_CENTER, L_SCALE, AB_SCALE = 50.0, 50.0, 110.0
 
 # Linear sRGB -> XYZ for D65, its inverse, and the D65 / 2 degree white, as in skimage.color.
-_XYZ_FROM_RGB = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
+_XYZ_FROM_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _RGB_FROM_XYZ = torch.linalg.inv(torch.tensor(_XYZ_FROM_RGB, dtype=torch.float64)).tolist()
 _WHITE = (0.95047, 1.0, 1.08883)
 _DARK = 0.008856  # share of white below which the cube root of L*a*b* gives way to a straight line
 
 
 def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
-    """Convert sRGB to CIE L*a*b*.
-
-    rgb: (N,3,H,W), uint8 in 0..255 or float in [0,1]. Returns float32 (N,3,H,W): L* in [0,100], a* and b* in about
-    [-110,110]. Differentiable, also at black.
-    """
+    """sRGB (N,3,H,W), uint8 or float in [0,1], to CIE L*a*b*, float32 (N,3,H,W): L* in [0,100], a* and b* in about
+    [-110,110]. Differentiable, also at black."""
     if rgb.dtype == torch.uint8:
         return _levels_to_lab(rgb)
     linear = _linear(rgb.float())
@@ -39,11 +32,10 @@ def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
 
 
 def _levels_to_lab(rgb: torch.Tensor) -> torch.Tensor:
-    """`rgb_to_lab` of uint8, which is most of what loading a batch costs on a CPU.
+    """`rgb_to_lab` of uint8, most of what loading a batch costs: in half the time of the way by floats (docs/speed.md).
 
-    Linear light comes from a table of 256, the cube root from a logarithm, all else is done in place, and on a CPU one
-    picture at a time, which its cache can hold: half the time of the way by floats (docs/speed.md).
-    """
+    Linear light comes from a table, the cube root from a logarithm, all else is done in place, and on a CPU one picture
+    at a time, which its cache can hold."""
     lab = torch.empty(rgb.shape, device=rgb.device)
     for levels, out in zip(*(x.split(1 if rgb.device.type == "cpu" else len(x)) for x in (rgb, lab)), strict=True):
         linear = _linear_table(rgb.device).index_select(0, levels.flatten().int()).view(levels.shape)
@@ -62,17 +54,13 @@ def _levels_to_lab(rgb: torch.Tensor) -> torch.Tensor:
 
 
 def lab_to_unclipped_rgb(lab: torch.Tensor) -> torch.Tensor:
-    """Convert CIE L*a*b* (N,3,H,W) to sRGB float32 (N,3,H,W), left outside [0,1] where Lab is out of gamut."""
+    """CIE L*a*b* (N,3,H,W) to sRGB float32 (N,3,H,W), left outside [0,1] where Lab is out of gamut."""
     L, a, b = lab.float().unbind(dim=1)
     fy = (L + 16) / 116
     # A negative fz has no XYZ; skimage sets it to zero too.
-    xyz = torch.stack(
-        [
-            white * torch.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787)
-            for f, white in zip((a / 500 + fy, fy, (fy - b / 200).clamp(min=0)), _WHITE, strict=True)
-        ],
-        dim=1,
-    )
+    roots = (a / 500 + fy, fy, (fy - b / 200).clamp(min=0))
+    cubes = [torch.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787) for f in roots]
+    xyz = torch.stack([white * t for white, t in zip(_WHITE, cubes, strict=True)], dim=1)
     linear = torch.stack([_dot(row, xyz) for row in _RGB_FROM_XYZ], dim=1)
     return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
 
@@ -90,17 +78,12 @@ def denormalize(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
 def to_lab(rgb: torch.Tensor, flip: Iterable[bool] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """uint8 (N,H,W,3) to L (N,1,H,W) and ab (N,2,H,W), on the same device; mirrored where `flip` (N) is true."""
     if flip is not None and len(rgb):
-        rgb = torch.stack(
-            [picture.flip(1) if mirrored else picture for picture, mirrored in zip(rgb, flip, strict=True)]
-        )
+        rgb = torch.stack([one.flip(1) if mirrored else one for one, mirrored in zip(rgb, flip, strict=True)])
     return normalize(rgb_to_lab(rgb.permute(0, 3, 1, 2)))
 
 
 def lab_to_rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
-    """Turn normalised L (N,1,H,W) and ab (N,2,H,W) into sRGB (N,3,H,W), clipped to [0,1].
-
-    How much was clipped is a figure of its own: `out_of_gamut_share`.
-    """
+    """Normalised L (N,1,H,W) and ab (N,2,H,W) to sRGB (N,3,H,W), clipped to [0,1] (see `out_of_gamut_share`)."""
     return lab_to_unclipped_rgb(denormalize(L, ab)).clamp(0, 1)
 
 
@@ -117,8 +100,8 @@ def to_uint8(rgb: torch.Tensor) -> torch.Tensor:
 def out_of_gamut_share(L: torch.Tensor, ab: torch.Tensor) -> float:
     """Share of pixels, in [0,1], whose (L, ab) lies outside the sRGB cube by more than half an 8-bit step."""
     rgb = lab_to_unclipped_rgb(denormalize(L, ab))
-    half_step = 0.5 / 255
-    return ((rgb < -half_step) | (rgb > 1 + half_step)).any(dim=1).float().mean().item()
+    half = 0.5 / 255
+    return ((rgb < -half) | (rgb > 1 + half)).any(dim=1).float().mean().item()
 
 
 def _linear(rgb: torch.Tensor) -> torch.Tensor:
@@ -133,6 +116,6 @@ def _linear_table(device: torch.device) -> torch.Tensor:
         return _linear(torch.arange(256, device=device) / 255)
 
 
-def _dot(row: tuple[float, float, float] | list[float], channels: torch.Tensor) -> torch.Tensor:
-    """Weighted sum of the three channels of (N,3,H,W): one row of a colour matrix, (N,H,W)."""
+def _dot(row: Sequence[float], channels: torch.Tensor) -> torch.Tensor:
+    """One row of a colour matrix times the channels of (N,3,H,W): (N,H,W)."""
     return row[0] * channels[:, 0] + row[1] * channels[:, 1] + row[2] * channels[:, 2]

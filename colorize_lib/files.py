@@ -19,10 +19,8 @@ SHIPPED_WEIGHTS = next((path for path in _PLACES if path.is_file()), _PLACES[0])
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well, what was written there becomes `path`.
-
-    If the block raises, or the process dies, `path` is as it was before. The content is on the disk before the rename.
-    """
+    """A temporary path beside `path`: when the block ends well, what was written there becomes `path`, on the disk; if
+    it raises, or the process dies, `path` is as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial")  # short: the name may be as long as names can be
     try:

@@ -40,10 +40,10 @@ def weights(tmp_path_factory) -> Path:
     ("arguments", "reason"),
     [
         (["nothing.jpg"], "nothing.jpg does not exist"),
-        (["a.png", "--samples", "0"], "--samples must be at least 1"),
+        (["a.png", "--samples", "0"], "samples 0 must be at least 1"),
         (["a.png", "--samples", "2"], "no dropout"),
-        (["a.png", "--saturation", "-1"], "--saturation at least 0"),
-        (["a.png", "--saturation", "nan"], "--saturation at least 0"),
+        (["a.png", "--saturation", "-1"], "at least 0"),
+        (["a.png", "--saturation", "nan"], "at least 0"),
         (["a.png", "--size", "100"], "multiple of 32"),
         (["a.png", "--device", "gpu"], "gpu"),
         (["a.png", "--weights", "none.pt"], "weights file none.pt does not exist"),
@@ -70,11 +70,8 @@ def test_weights_and_photographs_are_looked_for_where_one_stands(weights, tmp_pa
 def places(package_at: Path, here: Path) -> list[str]:
     """ROOT, DATA_DIR, OUTPUTS and SHIPPED_WEIGHTS of the package below one folder, for who stands in another."""
     code = "from colorize_lib import files as f; print(f.ROOT, f.DATA_DIR, f.OUTPUTS, f.SHIPPED_WEIGHTS, sep='\\n')"
-    environment = os.environ | {"PYTHONPATH": str(package_at)}
-    command = [sys.executable, "-c", code]
-    return subprocess.run(
-        command, cwd=here, env=environment, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    options = {"cwd": here, "env": os.environ | {"PYTHONPATH": str(package_at)}, "text": True}
+    return subprocess.check_output([sys.executable, "-c", code], **options).splitlines()
 
 
 def test_in_a_checkout_everything_is_there_wherever_one_stands(tmp_path):
@@ -86,9 +83,8 @@ def test_in_a_checkout_everything_is_there_wherever_one_stands(tmp_path):
 def test_an_installed_package_writes_to_the_current_folder_and_has_its_weights_with_it(tmp_path, shipped):
     package, here = tmp_path / "site" / "colorize_lib", tmp_path / "here"
     weights = package / "weights_shipped" / "generator.safetensors"
-    (weights if shipped else package).parent.mkdir(parents=True)
-    package.mkdir(exist_ok=True)
-    here.mkdir()
+    for folder in (weights.parent, here):
+        folder.mkdir(parents=True)
     if shipped:
         weights.touch()
     (package / "__init__.py").touch()

@@ -30,22 +30,20 @@ from . import serving
 LARGEST_MB = 50
 MOST_SAMPLES = 6
 PREVIEW = 1600  # pixels of the longer side of what the page shows; the download has all of them
-SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}  # MPO: JPEG of some phones
+DECODERS = sorted({*FORMATS.values()})  # of Pillow; no others see an upload
 READ = "JPEG, PNG, WebP and TIFF"
 FONTS = ["Helvetica Neue", "Segoe UI", "Roboto", "Arial", "sans-serif"]  # of the machine: gradio's own are not fetched
 INTRODUCTION = """# Colour a photograph
 
 The photograph stays on this machine. Colour that it already has is ignored: the network sees its lightness alone."""
-ONE_ONLY = "This network has no dropout, so it gives one colouring of a photograph."
+# Labels stand above the pictures, and not on them; the photograph is as large as the comparison that follows; and all
+# colourings are as small as a phone needs them, in a box that ends where they do.
 CSS = """
-.gradio-container { width: 100% !important; max-width: 1150px !important; margin: 0 auto !important; }
-.gradio-container { --block-info-text-color: var(--block-label-text-color); }
-/* labels above the pictures, and not on them */
+.gradio-container { width: 100% !important; max-width: 1150px !important; margin: 0 auto !important;
+  --block-info-text-color: var(--block-label-text-color); }
 .picture label[data-testid="block-label"] { position: static; border: 0; }
-/* the photograph as large as the comparison that follows */
 .picture .image-container button, .picture .image-frame, .picture .image-frame img { width: 100%; }
 .picture .image-frame img { max-height: 500px; object-fit: contain; }
-/* all colourings, as small as a phone needs them, in a box that ends where they do */
 .picture .grid-wrap { min-height: 0; max-height: none; overflow: hidden; }
 .picture .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); grid-auto-rows: auto; padding-top: 0; }
 .picture .thumbnail-item { aspect-ratio: auto; }
@@ -55,7 +53,7 @@ CSS = """
 
 
 class Refused(Exception):
-    """A file that is not coloured; the message is the sentence that the page shows. It holds nothing of the file."""
+    """A file that is not coloured; the message is the sentence that the page shows."""
 
 
 def serve(colorizer: Colorizer, port: int = 7860) -> None:
@@ -84,34 +82,24 @@ def build_app(colorizer: Colorizer, folder: Path) -> FastAPI:
         show_error=False,  # of an error that nobody foresaw, the page says only that there was one
         ssr_mode=False,
         enable_monitoring=False,
-        pwa=False,
-        mcp_server=False,
         footer_links=[],
         theme=gr.themes.Default(font=FONTS, font_mono=["monospace"]),
         css=CSS,
     )
 
 
-def read_upload(path: Path) -> tuple[Image.Image, str]:
-    """An uploaded photograph, upright RGB, and the suffix of its format. Raises Refused."""
+def read_upload(path: Path) -> Image.Image:
+    """An uploaded photograph, upright RGB. Raises Refused."""
     if path.stat().st_size > LARGEST_MB * 2**20:
         raise Refused(f"This file is larger than {LARGEST_MB} MB.")
-    most = Image.MAX_IMAGE_PIXELS or float("inf")
     try:
-        with Image.open(path) as image:
-            kind, pixels = image.format, image.width * image.height
-        if kind not in SUFFIXES:
-            raise Refused(f"This is a picture in the format {kind}. {READ} can be read.")
-        if pixels > most:
-            raise Image.DecompressionBombError
-        return read_photograph(path), SUFFIXES[kind]
-    except Refused:
-        raise
+        Image.open(path, formats=DECODERS).close()
+        return read_photograph(path)
     except UnidentifiedImageError as error:
         raise Refused(f"This file is not a picture that can be read. {READ} can.") from error
-    except Image.DecompressionBombError as error:
-        raise Refused(f"This picture has more than {most / 1e6:.0f} million pixels.") from error
     except Exception as error:  # Pillow's decoders raise many kinds
+        if isinstance(error, Image.DecompressionBombError) or str(error).startswith("too large"):
+            raise Refused(f"This picture has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels.") from error
         raise Refused("This picture is damaged or incomplete, and cannot be read.") from error
 
 
@@ -129,17 +117,15 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
     def take(upload: str | None):
         """Show a photograph that was uploaded, or why it cannot be coloured, and clear what was shown of the last."""
         before, sentence = None, ""
-        if upload is not None:
-            try:
-                before = preview(read_upload(Path(upload))[0])
-            except Refused as refused:
-                sentence = str(refused)
+        try:
+            before = preview(read_upload(Path(upload))) if upload else None
+        except Refused as refused:
+            sentence = str(refused)
         return {
             photograph: before,
-            status: gr.Markdown(sentence, visible=bool(sentence)),
+            status: sentence,
             shown: gr.Image(before, visible=True),
             run: gr.Button(interactive=before is not None),
-            results: [],
             comparison: gr.ImageSlider(None, visible=False),
             choice: gr.Gallery(None, visible=False),
             download: gr.DownloadButton(visible=False),
@@ -147,32 +133,22 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
 
     def colour(upload: str, before: str, count: int, saturation: float):
         """Colour the photograph; the first colouring is compared and offered for download."""
-        source = Path(upload)
-        try:
-            picture, suffix = read_upload(source)
-        except Refused as refused:
-            raise gr.Error(str(refused), print_exception=False) from refused
-        painted = colorizer(picture, samples=count, saturation=saturation)
-        found, target = [], folder / uuid.uuid4().hex
+        source, target, found = Path(upload), folder / uuid.uuid4().hex, []
+        suffix = source.suffix if source.suffix.lower() in FORMATS else ".png"
+        painted = colorizer(read_upload(source), samples=count, saturation=saturation)
         for number, result in enumerate(painted if count > 1 else [painted], 1):
             name = f"{source.stem}_coloured{f'-{number}' if count > 1 else ''}{suffix}"
             save_picture(result, target / name, source)
             found.append((preview(result), str(target / name)))
-        return {
-            results: found,
-            shown: gr.Image(visible=False),
-            choice: gr.Gallery([small for small, _ in found], selected_index=0, visible=count > 1),
-            **compare(before, *found[0]),
-        }
+        gallery = gr.Gallery([small for small, _ in found], selected_index=0, visible=count > 1)
+        return {results: found, shown: gr.Image(visible=False), choice: gallery, **compare(before, *found[0])}
 
     def choose(event: gr.SelectData, before: str, found: list[tuple[str, str]]):
         return compare(before, *found[event.index])
 
     def compare(before: str, after: str, full: str) -> dict:
-        return {
-            comparison: gr.ImageSlider((before, after), visible=True),
-            download: gr.DownloadButton(value=full, visible=True),
-        }
+        slider = gr.ImageSlider((before, after), visible=True)
+        return {comparison: slider, download: gr.DownloadButton(value=full, visible=True)}
 
     with gr.Blocks(title="Colour a photograph", analytics_enabled=False) as page:
         photograph, results = gr.State(None), gr.State([])
@@ -180,24 +156,19 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 upload = gr.File(label=f"{READ}, up to {LARGEST_MB} MB", file_types=[*FORMATS], height=170)
-                status = gr.Markdown(visible=False, elem_classes="refused")
-                count = gr.Slider(
-                    1, MOST_SAMPLES, value=1, step=1, label="Number of colourings", visible=colorizer.has_dropout
-                )
-                if not colorizer.has_dropout:
-                    gr.Markdown(ONE_ONLY)
+                status = gr.Markdown(elem_classes="refused")
+                several = {"step": 1, "label": "Number of colourings", "visible": colorizer.has_dropout}
+                count = gr.Slider(1, MOST_SAMPLES, value=1, **several)
                 saturation = gr.Slider(0, 2, value=1, step=0.05, label="Saturation", info="0 is grey, 1 as painted")
                 run = gr.Button("Colour", variant="primary", interactive=False)
             with gr.Column(scale=2, min_width=300):
                 shown = gr.Image(label="Photograph", interactive=False, buttons=[], elem_classes="picture")
                 hidden = {"visible": False, "interactive": False, "elem_classes": "picture"}
                 comparison = gr.ImageSlider(label="Before and after", buttons=["fullscreen"], **hidden)
-                label = "Choose the colouring to compare and to download"
-                choice = gr.Gallery(
-                    label=label, columns=3, object_fit="contain", allow_preview=False, buttons=[], **hidden
-                )
+                hidden |= {"columns": 3, "object_fit": "contain", "allow_preview": False, "buttons": []}
+                choice = gr.Gallery(label="Choose the colouring to compare and to download", **hidden)
                 download = gr.DownloadButton("Download at full size", visible=False)
-        cleared = [photograph, status, shown, run, results, comparison, choice, download]
+        cleared = [photograph, status, shown, run, comparison, choice, download]
         upload.change(take, upload, cleared, show_progress="hidden")
         coloured = [results, shown, comparison, choice, download]
         run.click(colour, [upload, photograph, count, saturation], coloured, concurrency_limit=1)

@@ -1,9 +1,8 @@
 """Colour many files: what is written where, and what becomes of those that fail."""
 
 import sys
-from collections.abc import Callable
+from collections import Counter
 from contextlib import chdir
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -15,22 +14,13 @@ from .colorizer import Colorizer
 SUFFIX = "_color"  # of the results' names when they lie beside their sources
 
 
-@dataclass
-class Report:
-    """What became of the files: written results, (file, reason) of those that failed, results left as they were."""
-
-    written: list[Path] = field(default_factory=list)
-    failed: list[tuple[Path, str]] = field(default_factory=list)
-    kept: list[Path] = field(default_factory=list)
-
-
 def plan(inputs: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
     """Which files are to be coloured, and where each result goes: (source, target).
 
-    inputs: files, and folders whose pictures are taken with those of the folders below. output: None puts `a_color.png`
-    beside `a.png`; an existing folder, a name without an extension, or several inputs: a folder that repeats the tree
-    below each input folder; else, for one input file, the result's own name. A format that cannot be written becomes
-    PNG. Results of an earlier call, `..._color`, in input folders are not coloured again.
+    inputs: files, and folders whose pictures are taken with those of the folders below, but for hidden ones and results
+    of an earlier call. output: None puts `a_color.png` beside `a.png`; an existing folder, a name without an extension,
+    or several inputs: a folder that repeats the tree below each input folder; else, for one input file, the result's
+    own name. A format that cannot be written becomes PNG.
     Raises ValueError if nothing is found, if an input does not exist, if two results would have one name, or if one
     would have that of a source.
     """
@@ -71,38 +61,37 @@ def colorize_files(
     saturation: float = 1.0,
     compare: bool = False,
     force: bool = False,
-    tell: Callable[[str], None] = print,
-) -> Report:
-    """Colour every (source, target) of `plan`; a file that fails is told with its reason and the rest go on.
+) -> Counter:
+    """Colour every (source, target) of `plan`: how many were `written`, `kept` and `failed`. One that fails is told on
+    stderr with its reason, and the rest go on.
 
-    samples: more than one are written as `target-1`, `target-2`, ... compare: write grey and coloured side by side
-    instead. force: overwrite results that are there; without it they are kept, and counted. Each result is written
-    whole or not at all, whenever the program ends.
+    samples: more than one are written as `target-1`, `target-2`, ... compare: write grey and coloured side by side.
+    force: overwrite results that are there, which are kept without it. Each result is written whole or not at all.
+    Raises ValueError for options that the colorizer refuses.
     """
-    report = Report()
+    colorizer.check(samples, saturation)
+    counts = Counter(written=0, kept=0, failed=0)
     with Progress(len(pairs), "colouring") as progress:
         for source, target in pairs:
-            targets = [target]
-            if samples > 1:
-                targets = [target.with_stem(f"{target.stem}-{number}") for number in range(1, samples + 1)]
+            numbered = [target.with_stem(f"{target.stem}-{number}") for number in range(1, samples + 1)]
+            targets = numbered if samples > 1 else [target]
             there = [] if force else [path for path in targets if path.exists()]
-            if there:
-                report.kept.append(there[0])
-                tell(f"kept: {there[0]} exists (--force overwrites)")
-                progress.update()
-                continue
             try:
-                picture = read_photograph(source)
-                painted = colorizer(picture, samples, seed, saturation)
-                for path, result in zip(targets, painted if samples > 1 else [painted], strict=True):
-                    save_picture(_side_by_side(picture, result) if compare else result, path, source)
-                    report.written.append(path)
+                if there:
+                    counts["kept"] += 1
+                    print(f"kept: {there[0]} exists (--force overwrites)", file=sys.stderr)
+                else:
+                    picture = read_photograph(source)
+                    painted = colorizer(picture, samples, seed, saturation)
+                    for path, result in zip(targets, painted if samples > 1 else [painted], strict=True):
+                        save_picture(_side_by_side(picture, result) if compare else result, path, source)
+                        counts["written"] += 1
             except Exception as error:  # of whatever kind: the other files are worth going on for
+                counts["failed"] += 1
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                report.failed.append((source, reason))
-                tell(f"failed: {source}: {reason}")
+                print(f"failed: {source}: {reason}", file=sys.stderr)
             progress.update()
-    return report
+    return counts
 
 
 def upload_photographs(folder: Path) -> None:
@@ -117,18 +106,18 @@ def upload_photographs(folder: Path) -> None:
 
 def _pictures(folder: Path, output: Path | None) -> list[Path]:
     """The pictures below a folder, in order, but for hidden ones and for results of an earlier call."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in FORMATS and not path.is_dir()]
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS and not path.is_dir())
     if output is not None and not folder.is_relative_to(output):
         found = [path for path in found if not path.is_relative_to(output)]
     found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    return sorted(path for path in found if not path.stem.endswith(SUFFIX))
+    return [path for path in found if not path.stem.endswith(SUFFIX)]
 
 
 def _side_by_side(picture: Image.Image, painted: Image.Image) -> Image.Image:
     """The picture without its colour, and what was painted, side by side (one above the other if it is wide)."""
-    wide = picture.width > 1.5 * picture.height
     width, height = picture.size
-    both = Image.new("RGB", (width, 2 * height) if wide else (2 * width, height))
+    at = (0, height) if width > 1.5 * height else (width, 0)
+    both = Image.new("RGB", (at[0] + width, at[1] + height))
     both.paste(picture.convert("L"))
-    both.paste(painted, (0, height) if wide else (width, 0))
+    both.paste(painted, at)
     return both

@@ -1,9 +1,8 @@
 """Colour photographs at their own resolution.
 
-The network sees a small copy of a photograph, squashed to a square as in training, and of what it paints only the
-colour is taken. (Padding to a square instead makes no difference that 107 long photographs resolve: L1 of ab minus that
-of squashing, in Lab units, -0.03 [-0.31, 0.22].) The colour is brought back to full size (`enlarging`) and laid under
-the photograph's own lightness, which stays as it is.
+The network sees a small copy, squashed to a square as in training. Of what it paints the colour is taken, brought back
+to full size (`enlarging`) and laid under the photograph's own lightness. (Padding to a square makes no difference that
+107 long photographs resolve: L1 of ab minus that of squashing, in Lab units, -0.03 [-0.31, 0.22].)
 """
 
 import math
@@ -26,9 +25,9 @@ from .enlarging import enlarge, small_copy
 class Colorizer:
     """A generator ready to colour photographs. `Colorizer.load` makes one; then call it.
 
-    size: side of the square copy that the network sees, in pixels; that of its training if None. Larger ones show the
-    network details at a scale that it was not trained on. vividness: from 0 (faithful) to 1 (vivid), how a colour
-    distribution is read; None: as its weights say.
+    size: side in pixels of the square copy that the network sees; that of its training if None (larger ones show it
+    details at a scale that it was not trained on). vividness: from 0 (faithful) to 1 (vivid), how a colour distribution
+    is read; None: as its weights say.
     Raises ValueError for a size that the network cannot take, and a vividness for one that paints no distribution.
     """
 
@@ -42,15 +41,12 @@ class Colorizer:
     ):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
-        self.size = config.size if size is None else size
-        if isinstance(config, CifarConfig):
-            if self.size != config.size:
-                raise ValueError(f"this network takes pictures of {config.size} px only")
-        else:
-            step = 2**config.n_down if config.architecture == "unet" else 32
-            if self.size % step or self.size < step:
-                raise ValueError(f"size {self.size} does not suit this network: use a multiple of {step}")
+        self.device, self.size = torch.device(device), config.size if size is None else size
+        fixed = isinstance(config, CifarConfig)
+        step = config.size if fixed else 2**config.n_down if config.architecture == "unet" else 32
+        if self.size % step or self.size < step or (fixed and self.size > step):
+            fit = f"{step} px only" if fixed else f"a multiple of {step}"
+            raise ValueError(f"size {self.size} does not suit this network: use {fit}")
         self.net_G = net_G.to(self.device).eval()
         if vividness is not None:
             if not isinstance(getattr(net_G, "head", None), ColourDistribution):
@@ -63,29 +59,28 @@ class Colorizer:
     def load(
         cls, path_or_name: str | Path | None = None, device: str | torch.device = "auto", **options
     ) -> "Colorizer":
-        """A Colorizer with the weights of a file, a folder or a name, as `weights.find_weights` and `read_generator`
-        take them; options: size, vividness. Raises CheckpointError for what cannot be read."""
+        """With the weights of a file, a folder or a name, as `weights.find_weights` takes them; options: size,
+        vividness. Raises CheckpointError for what cannot be read."""
         return cls(*read_generator(find_weights(path_or_name)), device, **options)
 
-    def __call__(
-        self,
-        image: str | Path | Image.Image | np.ndarray,
-        samples: int = 1,
-        seed: int | None = None,
-        saturation: float = 1.0,
-    ) -> Image.Image | list[Image.Image]:
-        """Colour one photograph: a PIL image, RGB, of its own (upright) size; a list of several if samples > 1.
-
-        image: what `images.as_picture` takes, grey or coloured; colour in it is ignored. samples: how many colourings,
-        which differ by dropout; with one, dropout is off and the result is always the same. seed: of the dropout; None
-        leaves it to the caller's generator. saturation: factor on the colour, 0 for grey.
-        Raises UnusablePhoto for what is no picture, and ValueError for a bad option, or for several samples from a
-        network without dropout.
-        """
+    def check(self, samples: int = 1, saturation: float = 1.0) -> None:
+        """Raise ValueError for a bad option, or for several samples from a network without dropout."""
         if samples < 1 or not 0 <= saturation < math.inf:
             raise ValueError(f"samples {samples} must be at least 1, and saturation {saturation} at least 0")
         if samples > 1 and not self.has_dropout:
-            raise ValueError("this generator has no dropout: it gives one colouring only, so samples must be 1")
+            raise ValueError("this generator has no dropout and gives one colouring (notebook 02's has it)")
+
+    def __call__(
+        self, image: str | Path | Image.Image | np.ndarray, samples=1, seed: int | None = None, saturation=1.0
+    ) -> Image.Image | list[Image.Image]:
+        """Colour one photograph: a PIL image, RGB, of its own (upright) size; a list of several if samples > 1.
+
+        image: what `images.as_picture` takes; colour in it is ignored. samples: how many colourings, which differ by
+        dropout; with one, dropout is off and the result is always the same. seed: of the dropout; None leaves it to the
+        caller's generator. saturation: factor on the colour, 0 for grey.
+        Raises UnusablePhoto for what is no picture, and ValueError as `check` does.
+        """
+        self.check(samples, saturation)
         picture = as_picture(image)
         L, _ = small_copy(picture, self.size)
         painted = []

@@ -27,14 +27,13 @@ def small_copy(picture: Image.Image, size: int) -> tuple[torch.Tensor, torch.Ten
 
 @torch.inference_mode()
 def enlarge(picture: Image.Image, L: torch.Tensor, ab: torch.Tensor, guided: bool = True) -> Image.Image:
-    """Lay small colour under a picture's own lightness: RGB of the picture's size.
+    """Lay small colour under a picture's own lightness: RGB of the picture's size, worked out in strips.
 
     picture: RGB, of any size; L (1,1,S,S) and ab (1,2,S,S): its small copy and the colour of that, normalised. guided:
     with the guided filter, else by bilinear interpolation alone.
     In every small window the filter takes ab = A * L + B. As in its fast form (He and Sun, arXiv:1505.00996) A is
-    enlarged; but what it is applied to is the detail of L alone, that which the small copy lacks: ab = up(ab) + up(A) *
-    (L - up(small L)). So the network's colours stay as they are, and only their borders move. It is worked out in
-    strips, so that it needs little memory besides the two pictures.
+    enlarged; but it is applied to that detail of L alone which the small copy lacks: ab = up(ab) + up(A) *
+    (L - up(small L)). So the network's colours stay as they are, and only their borders move.
     """
     slope = _guided_slope(L, ab) if guided else torch.zeros_like(ab)
     small = torch.cat([slope, ab, L], dim=1)  # (1,5,S,S)

@@ -127,7 +127,8 @@ def examine(root: Path, name: str, min_side: int, size: int = 0) -> tuple[dict, 
             raise UnusablePhoto("unreadable: not a file")
         content = (root / name).read_bytes()
         row["sha256"] = hashlib.sha256(content).hexdigest()
-        image, (row["width"], row["height"]) = read_rgb(content)
+        image = read_rgb(content)
+        row["width"], row["height"] = image.size
         if min(row["width"], row["height"]) < min_side:
             raise UnusablePhoto(f"too small: {row['width']}x{row['height']}")
         if is_greyscale(image):

@@ -52,6 +52,6 @@ def showcase(source: str, seed: int, size: int) -> dict[str, torch.Tensor]:
     names = list(package_photographs())
     if source == "sample":
         names = [name for name, split in sample_split(seed).items() if split == "val"]
-    pixels = [resize(read_rgb(package_photographs()[name].read_bytes())[0], size) for name in names]
+    pixels = [resize(read_rgb(package_photographs()[name].read_bytes()), size) for name in names]
     L, ab = to_lab(torch.from_numpy(np.stack(pixels)))
     return {"L": L, "ab": ab}

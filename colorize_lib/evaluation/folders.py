@@ -108,7 +108,7 @@ def score_folders(
 def read_picture(path: Path, size: int) -> torch.Tensor:
     """One file squashed to size x size: sRGB (1,3,size,size) in [0,1]. Raises UnusablePhoto naming the file."""
     try:
-        pixels = resize(read_rgb(path.read_bytes())[0], size)
+        pixels = resize(read_rgb(path.read_bytes()), size)
     except (OSError, UnusablePhoto) as error:
         raise UnusablePhoto(f"{path}: {error}") from error
     return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255

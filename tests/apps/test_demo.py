@@ -76,25 +76,23 @@ def gif(path: Path) -> None:
     photograph(0).save(path, format="GIF")
 
 
-def bomb(path: Path) -> None:
+def bomb(path: Path, height: int = 1000) -> None:
     """Under test, more pixels than are allowed; above twice as many, Pillow itself refuses."""
-    Image.new("L", (1200, 1000)).save(path)
+    Image.new("L", (1200, height)).save(path)
 
 
 def huge_bomb(path: Path) -> None:
-    Image.new("L", (1200, 2000)).save(path)
+    bomb(path, 2000)
 
 
 def heavy(path: Path) -> None:
-    save(photograph(0), path)
-    with open(path, "ab") as file:
-        file.truncate(2**20 + 1)
+    path.write_bytes(bytes(2**20 + 1))
 
 
 REFUSED = {
     html: "This file is not a picture that can be read. JPEG, PNG, WebP and TIFF can.",
+    gif: "This file is not a picture that can be read. JPEG, PNG, WebP and TIFF can.",
     truncated: "This picture is damaged or incomplete, and cannot be read.",
-    gif: "This is a picture in the format GIF. JPEG, PNG, WebP and TIFF can be read.",
     bomb: "This picture has more than 1 million pixels.",
     huge_bomb: "This picture has more than 1 million pixels.",
     heavy: "This file is larger than 1 MB.",
@@ -115,11 +113,11 @@ def test_a_file_that_is_not_coloured_is_refused_in_a_plain_sentence(demo, low_li
     assert str(refused.value) == REFUSED[make]
 
 
-@pytest.mark.parametrize("written, suffix", [("JPEG", ".jpg"), ("PNG", ".png"), ("WEBP", ".webp"), ("TIFF", ".tif")])
-def test_a_photograph_keeps_its_format_whatever_its_name(demo, tmp_path, written, suffix):
+@pytest.mark.parametrize("written", ["JPEG", "MPO", "PNG", "WEBP", "TIFF"])  # MPO: JPEG of some phones
+def test_a_photograph_is_read_whatever_its_name(demo, tmp_path, written):
     photograph(0, (60, 40)).save(tmp_path / "photo.jpeg", format=written)
-    picture, kept = demo.read_upload(tmp_path / "photo.jpeg")
-    assert (picture.size, picture.mode, kept) == ((60, 40), "RGB", suffix)
+    picture = demo.read_upload(tmp_path / "photo.jpeg")
+    assert (picture.size, picture.mode) == ((60, 40), "RGB")
 
 
 # --- who may ask ---------------------------------------------------------------------------------------------------
@@ -306,7 +304,6 @@ def test_a_network_without_dropout_offers_one_colouring(demo, tmp_path):
     page = demo.build_page(colorizer_of(FIVE_LEVELS), tmp_path)
     parts = [part["props"] for part in page.get_config_file()["components"]]
     assert [part["visible"] for part in parts if part.get("label") == "Number of colourings"] == [False]
-    assert demo.ONE_ONLY in [part.get("value") for part in parts]
 
 
 # --- beginning and end ---------------------------------------------------------------------------------------------
@@ -353,19 +350,16 @@ def test_the_command_listens_here_alone_and_leaves_nothing_at_its_end(demo, chro
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_the_command_names_a_port_that_is_taken(demo, weights, port, capsys):
-    assert main(["demo", "--weights", str(weights), "--port", str(port)]) == 1
-    assert f"port {port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
+def test_the_command_says_in_a_line_what_is_missing_or_cannot_be_used(
+    demo, weights, port, tmp_path, monkeypatch, capsys
+):
+    def told(*arguments: object) -> str:
+        assert main(["demo", *map(str, arguments)]) == 1
+        return capsys.readouterr().err
 
-
-def test_the_command_names_weights_that_are_not_there(demo, tmp_path, capsys):
-    assert main(["demo", "--weights", str(tmp_path / "net_G.safetensors")]) == 1
-    assert "net_G.safetensors does not exist" in capsys.readouterr().err
-
-
-def test_the_command_without_gradio_says_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "colorize_lib.apps.demo", raising=False)
+    assert f"port {port} of 127.0.0.1 cannot be used" in told("--weights", weights, "--port", port)
+    assert "net_G.safetensors does not exist" in told("--weights", tmp_path / "net_G.safetensors")
+    monkeypatch.delitem(sys.modules, "colorize_lib.apps.demo")
     monkeypatch.setitem(sys.modules, "gradio", None)  # as if it were not installed
-    assert main(["demo"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: the package gradio is missing") and "pip install gradio" in told
+    missing = told()
+    assert missing.startswith("error: the package gradio is missing") and "pip install gradio" in missing

@@ -59,43 +59,36 @@ def files(folder: Path) -> set[str]:
 @pytest.fixture
 def tree(tmp_path) -> Path:
     """A folder of pictures, with a hidden one, an earlier result, a text, and a folder named like a picture."""
+    tree = tmp_path / "tree"
     for name in ("a.jpg", "b.PNG", "sub/a.jpg", "sub/deep/c.tif", ".hidden/d.jpg", "a_color.jpg", "notes.txt"):
-        path = tmp_path / "tree" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    (tmp_path / "tree" / "x.jpg").mkdir()
-    return tmp_path / "tree"
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    (tree / "x.jpg").mkdir()
+    return tree
 
 
-def planned(pairs: list[tuple[Path, Path]], root: Path) -> dict[str, str]:
-    return {str(source.relative_to(root)): str(target.relative_to(root)) for source, target in pairs}
-
-
-def test_without_an_output_results_lie_beside_their_sources(tree):
-    assert planned(plan([tree], None), tree) == {
-        "a.jpg": "a_color.jpg",
-        "b.PNG": "b_color.PNG",
-        "sub/a.jpg": "sub/a_color.jpg",
-        "sub/deep/c.tif": "sub/deep/c_color.tif",
-    }
-
-
-def test_an_output_folder_repeats_the_tree_and_is_not_coloured_again(tree):
+@pytest.mark.parametrize(
+    ("inputs", "output", "expected"),
+    [
+        (
+            ["."],
+            None,
+            "a.jpg a_color.jpg b.PNG b_color.PNG sub/a.jpg sub/a_color.jpg sub/deep/c.tif sub/deep/c_color.tif",
+        ),
+        (["."], "out", "a.jpg out/a.jpg b.PNG out/b.PNG sub/a.jpg out/sub/a.jpg sub/deep/c.tif out/sub/deep/c.tif"),
+        (["a.jpg"], "new.png", "a.jpg new.png"),
+        (["a.jpg"], "sub/deep", "a.jpg sub/deep/a.jpg"),
+        (["a.jpg"], "new", "a.jpg new/a.jpg"),
+        (["notes.txt"], None, "notes.txt notes_color.png"),  # told by its content
+        (["a.jpg", "a.jpg"], None, "a.jpg a_color.jpg"),  # once
+    ],
+)
+def test_where_results_go(tree, inputs, output, expected):
     (tree / "out").mkdir()
-    (tree / "out" / "e.jpg").touch()
-    expected = {name: f"out/{name}" for name in ("a.jpg", "b.PNG", "sub/a.jpg", "sub/deep/c.tif")}
-    assert planned(plan([tree], tree / "out"), tree) == expected
-
-
-def test_one_file_goes_to_the_name_that_is_given_or_into_the_folder(tree):
-    assert plan([tree / "a.jpg"], tree / "new.png") == [(tree / "a.jpg", tree / "new.png")]
-    assert plan([tree / "a.jpg"], tree / "sub") == [(tree / "a.jpg", tree / "sub" / "a.jpg")]
-    assert plan([tree / "a.jpg"], tree / "new") == [(tree / "a.jpg", tree / "new" / "a.jpg")]
-    assert plan([tree / "notes.txt"], None) == [(tree / "notes.txt", tree / "notes_color.png")]  # told by its content
-
-
-def test_a_file_named_twice_is_coloured_once(tree):
-    assert len(plan([tree / "a.jpg", tree / "a.jpg"], None)) == 1
+    if output == "out":  # what was written into it is not coloured again
+        (tree / "out" / "e.jpg").touch()
+    pairs = plan([tree / name for name in inputs], output and tree / output)
+    assert " ".join(str(path.relative_to(tree)) for pair in pairs for path in pair) == expected
 
 
 @pytest.mark.parametrize(
@@ -117,11 +110,14 @@ def test_what_cannot_be_planned_is_said(tree, inputs, output, reason):
 # --- the command ---------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_coloured_as_python_would(colorize, weights, tmp_path):
-    names = save_photographs(tmp_path / "in", 3)
+def test_a_folder_is_coloured_as_python_would_and_nothing_is_overwritten_without_force(colorize, weights, tmp_path):
+    names, paint = save_photographs(tmp_path / "in", 3), Colorizer.load(weights, "cpu")
+    save(photograph(9), tmp_path / "out" / names[0])
+    mine = (tmp_path / "out" / names[0]).read_bytes()
     status, out, err = colorize(tmp_path / "in", "--output", tmp_path / "out")
-    assert status == 0 and out == "3 written, 0 kept, 0 failed\n", err
-    paint = Colorizer.load(weights, "cpu")
+    assert status == 0 and out == "2 written, 1 kept, 0 failed\n", err
+    assert f"{names[0]} exists (--force overwrites)" in err and (tmp_path / "out" / names[0]).read_bytes() == mine
+    assert colorize(tmp_path / "in", "--output", tmp_path / "out", "--force")[1] == "3 written, 0 kept, 0 failed\n"
     for name in names:
         save_picture(paint(tmp_path / "in" / name), tmp_path / "python.jpg", tmp_path / "in" / name)
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "python.jpg").read_bytes()
@@ -146,17 +142,6 @@ def test_compare_shows_grey_and_coloured_side_by_side(colorize, weights, tmp_pat
     assert (painted == np.asarray(Colorizer.load(weights, "cpu")(path))).all()
 
 
-def test_nothing_is_overwritten_without_force(colorize, tmp_path):
-    save_photographs(tmp_path, 2)
-    (tmp_path / "photo-00_color.jpg").write_bytes(b"mine")
-    status, out, err = colorize(tmp_path)
-    assert status == 0 and out == "1 written, 1 kept, 0 failed\n"
-    assert "kept: " in err and "photo-00_color.jpg exists (--force overwrites)" in err
-    assert (tmp_path / "photo-00_color.jpg").read_bytes() == b"mine"
-    assert colorize(tmp_path, "--force")[1] == "2 written, 0 kept, 0 failed\n"
-    assert read_photograph(tmp_path / "photo-00_color.jpg").size == (96, 80)
-
-
 # --- odd and bad files ---------------------------------------------------------------------------------------------
 
 
@@ -169,6 +154,7 @@ def encoded(image: Image.Image, format: str, **options) -> bytes:
 ORIENTATION_6 = Image.Exif()
 ORIENTATION_6[ExifTags.Base.Orientation] = 6
 SIXTEEN_BITS = Image.fromarray(np.linspace(0, 65535, 96 * 80).reshape(80, 96).astype(np.uint16))
+ANIMATION = encoded(photograph(), "GIF", save_all=True, append_images=[photograph(1), photograph(2)])
 GOOD = {  # name, content, size of the result
     "wrong extension": ("a.jpg", encoded(photograph(), "PNG"), (96, 80)),
     "a line": ("a.png", encoded(photograph(0, (1, 5000)), "PNG"), (1, 5000)),
@@ -176,6 +162,7 @@ GOOD = {  # name, content, size of the result
     "EXIF-rotated": ("a.jpg", encoded(photograph(), "JPEG", exif=ORIENTATION_6), (80, 96)),
     "non-ASCII name": ("Straße 東京 été.jpg", encoded(photograph(), "JPEG"), (96, 80)),
     "name as long as names can be": ("n" * 245 + ".jpg", encoded(photograph(), "JPEG"), (96, 80)),
+    "animation": ("a.gif", ANIMATION, (96, 80)),  # its first frame, as a PNG
 }
 BAD = {  # content, reason
     "empty.jpg": (b"", "the file is empty"),
@@ -190,39 +177,24 @@ def test_odd_files_give_the_right_picture(colorize, tmp_path, case):
     (tmp_path / name).write_bytes(content)
     status, _, err = colorize(tmp_path / name, "--output", tmp_path / "out", "--saturation", 0.2)
     assert status == 0, err
-    painted = read_photograph(tmp_path / "out" / name)
-    assert painted.size == size
+    painted = Image.open(tmp_path / "out" / name.replace(".gif", ".png"))
+    assert painted.size == size and getattr(painted, "n_frames", 1) == 1
     before, after = (rgb2lab(np.asarray(p))[..., 0] for p in (read_photograph(tmp_path / name), painted))
     assert abs(before - after).mean() < 2  # of 100
 
 
-def test_an_animation_gives_its_first_frame_as_a_png(colorize, tmp_path):
-    first, *others = (photograph(k, (60, 50)) for k in range(3))
-    (tmp_path / "a.gif").write_bytes(encoded(first, "GIF", save_all=True, append_images=others))
-    assert colorize(tmp_path / "a.gif", "--saturation", 0)[1] == "1 written, 0 kept, 0 failed\n"
-    with Image.open(tmp_path / "a_color.png") as painted:
-        assert painted.format == "PNG" and getattr(painted, "n_frames", 1) == 1
-        before, after = (rgb2lab(np.asarray(p.convert("RGB")))[..., 0] for p in (first, painted))
-    assert abs(before - after).mean() < 4  # of 100; a GIF has 256 colours
-
-
-def test_bad_files_are_named_with_their_reason_and_the_rest_goes_on(colorize, tmp_path):
-    save(photograph(), tmp_path / "0.jpg")
-    save(photograph(), tmp_path / "z.jpg")
+def test_bad_files_are_named_with_their_reason_and_the_rest_goes_on(colorize, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    for name in ("0.jpg", "z.jpg"):
+        save(photograph(), tmp_path / name)
     for name, (content, _) in BAD.items():
         (tmp_path / name).write_bytes(content)
+    save(photograph(0, (200, 101)), tmp_path / "bomb.jpg")
     status, out, err = colorize(tmp_path, "--output", tmp_path / "out")
-    assert status == 1 and out == "2 written, 0 kept, 3 failed\n"
-    for name, (_, reason) in BAD.items():
+    assert status == 1 and out == "2 written, 0 kept, 4 failed\n"
+    for name, (_, reason) in (BAD | {"bomb.jpg": (b"", "could be decompression bomb")}).items():
         assert re.search(f"failed: {tmp_path / name}: .*{reason}", err)
     assert files(tmp_path / "out") == {"0.jpg", "z.jpg"}
-
-
-def test_a_decompression_bomb_is_refused(colorize, tmp_path, monkeypatch):
-    save(photograph(), tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    status, _, err = colorize(tmp_path / "a.png")
-    assert status == 1 and re.search("too large: .*could be decompression bomb", err) and files(tmp_path) == {"a.png"}
 
 
 @pytest.mark.parametrize(
@@ -256,16 +228,12 @@ def test_a_full_disk_fails_file_by_file_and_leaves_nothing_half_written(colorize
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    status, out, err = colorize(tmp_path / "in", "--output", tmp_path / "out")
-    assert status == 1 and out == "0 written, 0 kept, 2 failed\n"
-    assert err.count("No space left on device") == 2 and files(tmp_path / "out") == set()
-
-
-def test_an_output_that_is_a_file_where_a_folder_is_needed_fails_clearly(colorize, tmp_path):
-    save_photographs(tmp_path / "in", 1)
-    (tmp_path / "out").touch()
-    status, _, err = colorize(tmp_path / "in", "--output", tmp_path / "out")
-    assert status == 1 and "failed: " in err and "Traceback" not in err
+    (tmp_path / "file").touch()  # where a folder is needed
+    for output, reason in (("out", "No space left on device"), ("file", "File exists")):
+        status, out, err = colorize(tmp_path / "in", "--output", tmp_path / output)
+        assert status == 1 and out == "0 written, 0 kept, 2 failed\n"
+        assert err.count(reason) == 2 and "Traceback" not in err
+    assert files(tmp_path / "out") == set()
 
 
 def test_ctrl_c_leaves_whole_files_and_says_so(tmp_path, weights):
@@ -294,26 +262,18 @@ def test_ctrl_c_leaves_whole_files_and_says_so(tmp_path, weights):
 # --- photographs of one's own, in Colab ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def colab(monkeypatch):
-    """A stand-in for google.colab, whose upload saves one file in the current folder, as the real one does."""
-    colab = types.ModuleType("google.colab")
+def test_in_colab_photographs_are_asked_for_if_somebody_watches(tmp_path, monkeypatch):
+    folder, before = tmp_path / "my_photos", Path.cwd()
+    monkeypatch.delenv(LINES, raising=False)
+    upload_photographs(folder)
+    assert not folder.exists()  # elsewhere
+    colab = types.ModuleType("google.colab")  # its upload saves in the current folder, as the real one does
     colab.files = types.SimpleNamespace(upload=lambda: Path("mine.jpg").write_bytes(b"a photograph"))
     monkeypatch.setitem(sys.modules, "google.colab", colab)
     monkeypatch.setitem(sys.modules, "google.colab.files", colab.files)
-    monkeypatch.delenv(LINES, raising=False)
-
-
-def test_in_colab_photographs_are_asked_for(colab, tmp_path):
-    before = Path.cwd()
-    upload_photographs(tmp_path / "my_photos")
-    assert (tmp_path / "my_photos" / "mine.jpg").read_bytes() == b"a photograph"
-    assert Path.cwd() == before
-
-
-def test_elsewhere_and_when_nobody_watches_they_are_not(tmp_path, monkeypatch, request):
-    upload_photographs(tmp_path / "my_photos")
-    request.getfixturevalue("colab")
-    monkeypatch.setenv(LINES, "lines")
-    upload_photographs(tmp_path / "my_photos")
-    assert not (tmp_path / "my_photos").exists()
+    with monkeypatch.context() as patch:
+        patch.setenv(LINES, "lines")
+        upload_photographs(folder)
+        assert not folder.exists()  # nobody watches
+    upload_photographs(folder)
+    assert (folder / "mine.jpg").read_bytes() == b"a photograph" and Path.cwd() == before

@@ -27,7 +27,7 @@ def find(folder: Path, data: Path, size: int = 0, **settings) -> PhotoSet:
 
 def expected(photos: PhotoSet, size: int = SIZE) -> np.ndarray:
     """The photographs decoded and resized one by one: what the cache must hold."""
-    return np.stack([resize(read_rgb((photos.root / path).read_bytes())[0], size) for path in photos.usable.path])
+    return np.stack([resize(read_rgb((photos.root / path).read_bytes()), size) for path in photos.usable.path])
 
 
 def left(data: Path) -> set[str]:
@@ -39,7 +39,7 @@ def left(data: Path) -> set[str]:
 def folder(tmp_path) -> Path:
     """Eleven usable photographs, one of them upright only by its EXIF orientation, and an unusable file."""
     save_photographs(tmp_path / "photos", 10)
-    exif = read_rgb((tmp_path / "photos" / "photo-00.jpg").read_bytes())[0].getexif()
+    exif = read_rgb((tmp_path / "photos" / "photo-00.jpg").read_bytes()).getexif()
     exif[0x0112] = 8
     save(photograph(20, (200, 100)), tmp_path / "photos" / "turned.jpg", exif=exif)
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"")

@@ -135,7 +135,7 @@ def test_of_equal_files_in_train_and_val_the_one_in_train_is_left_out(folder, da
     assert "9 unusable (9 duplicate)" in capsys.readouterr().out
     held = cached_photographs(photos, 32, data)
     files = [(photos.root / path).read_bytes() for path in photos.usable.path]
-    assert np.array_equal(held, np.stack([resize(read_rgb(content)[0], 32) for content in files]))
+    assert np.array_equal(held, np.stack([resize(read_rgb(content), 32) for content in files]))
 
 
 def test_a_manifest_of_ones_own_that_has_a_file_on_both_sides_is_told(folder, data, tmp_path, capsys):

@@ -25,7 +25,7 @@ def test_photographs_that_were_always_grey_are_there_and_grey():
 
 
 def pictures_of(names: list[str], size: int) -> np.ndarray:
-    return np.stack([resize(read_rgb(package_photographs()[name].read_bytes())[0], size) for name in names])
+    return np.stack([resize(read_rgb(package_photographs()[name].read_bytes()), size) for name in names])
 
 
 @pytest.mark.parametrize("source", ["folder", "coco", "imagenet"])

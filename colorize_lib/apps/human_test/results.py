@@ -1,7 +1,5 @@
 """How often people were fooled, from all answers so far."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
@@ -9,35 +7,7 @@ from ...evaluation.tables import draw_counts, interval
 from .pairs import PairList
 
 ATTENTIVE = 0.75  # share of the vigilance pairs that a rater must get right to be counted
-
-
-@dataclass(frozen=True)
-class FooledRate:
-    """Share of scored pairs, in [0,1], in which the true picture was taken for the fake, with its 95 % interval.
-
-    0.5 is as good as the truth. raters: how many are counted; inattentive: how many are not, for wrong answers to
-    vigilance pairs. answers: how many scored answers the rate is taken from. photographs: the rate of each one.
-    """
-
-    rate: float
-    low: float
-    high: float
-    raters: int
-    inattentive: int
-    answers: int
-    photographs: pd.Series
-
-    def summary(self) -> str:
-        """One line to read."""
-        ignored = f", {self.inattentive} more left out as inattentive" if self.inattentive else ""
-        return (
-            f"fooled: {self.rate:.1%} [{self.low:.1%}, {self.high:.1%}] of {self.answers:,} answers by {self.raters} "
-            f"raters{ignored}; 50 % is as good as the truth"
-        )
-
-    def as_numbers(self) -> dict:
-        """The same for JSON."""
-        return {**vars(self), "photographs": self.photographs.to_dict()}
+COLUMNS = ["rater", "list", "pair", "kind", "photograph", "right"]
 
 
 def read_answers(pairs: PairList) -> pd.DataFrame:
@@ -47,32 +17,37 @@ def read_answers(pairs: PairList) -> pd.DataFrame:
     """
     found = []
     for path in sorted(pairs.answers.glob("*.csv")):
-        answers = pd.read_csv(path)
-        if not {"rater", "list", "pair", "kind", "photograph", "right"} <= set(answers):
+        answers = pd.read_csv(path, dtype={"rater": str, "list": str})  # digests, of which some look like numbers
+        if not set(COLUMNS) <= set(answers):
             raise ValueError(f"{path} is no file of answers: its columns are {', '.join(answers)}")
         found.append(answers[answers["list"] == pairs.digest])
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["rater", "kind", "right"])
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
 
 
-def fooled_rate(answers: pd.DataFrame) -> FooledRate | None:
-    """The rate over all attentive raters; None if there is no scored answer of one.
+def fooled_rate(answers: pd.DataFrame) -> dict[str, float] | None:
+    """How often attentive raters took the true picture of a scored pair for the fake; None if none has answered one.
 
+    Keys: rate, in [0,1], and the ends low and high of its 95 % interval; raters, who are counted, and inattentive, who
+    are not, for wrong answers to vigilance pairs; answers, how many the rate is taken from.
     The interval is a bootstrap over raters AND photographs: both are drawn anew, and an answer counts as often as its
     rater times its photograph was drawn (Owen, "The pigeonhole bootstrap", 2007).
     """
     vigilance = answers[answers.kind == "vigilance"].groupby("rater").right.mean()
-    inattentive = set(vigilance.index[vigilance < ATTENTIVE])
+    inattentive = vigilance.index[vigilance < ATTENTIVE]
     scored = answers[(answers.kind == "scored") & ~answers.rater.isin(inattentive)]
     if scored.empty:
         return None
-    fooled = scored.assign(fooled=1 - scored.right).pivot_table(
-        "fooled", "rater", "photograph", aggfunc=["sum", "count"]
-    )
-    sums, counts = (fooled[name].fillna(0).to_numpy() for name in ("sum", "count"))  # (raters, photographs)
+    fooled = (1 - scored.right).groupby([scored.rater, scored.photograph])
+    sums, counts = (one.unstack(fill_value=0).to_numpy() for one in (fooled.sum(), fooled.count()))
     raters, photographs = (draw_counts(n, seed=seed) for seed, n in enumerate(sums.shape))
     totals, weights = (np.einsum("br,rp,bp->b", raters, of, photographs) for of in (sums, counts))
-    draws = totals[weights > 0] / weights[weights > 0]
-    by_photograph = pd.Series(sums.sum(axis=0) / counts.sum(axis=0), fooled["sum"].columns, name="fooled")
-    n_raters, n_answers = scored.rater.nunique(), len(scored)
-    rate = 1 - scored.right.mean()
-    return FooledRate(float(rate), *interval(draws), n_raters, len(inattentive), n_answers, by_photograph)
+    low, high = interval(totals[weights > 0] / weights[weights > 0])
+    numbers = {"raters": len(sums), "inattentive": len(inattentive), "answers": len(scored)}
+    return {"rate": 1 - float(scored.right.mean()), "low": low, "high": high, **numbers}
+
+
+def summary(fooled: dict[str, float]) -> str:
+    """What `fooled_rate` found, in one line."""
+    share = "fooled: {rate:.1%} [{low:.1%}, {high:.1%}] of {answers:,} answers by {raters} raters".format(**fooled)
+    ignored = f", {fooled['inattentive']} more left out as inattentive" if fooled["inattentive"] else ""
+    return f"{share}{ignored}; 50 % is as good as the truth"

@@ -1,14 +1,14 @@
 """The page of a human test, and the answers, each saved before the next pair is shown."""
 
-import csv
 import os
 import time
 import uuid
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from ..serving import HOST, guard
@@ -38,10 +38,7 @@ class HumanTest:
     def answered(self, rater: str) -> int:
         """How many pairs this rater has answered; they come in one order, so this is the number of the next one."""
         path = self.pairs.answers / f"{rater}.csv"
-        if not path.exists():
-            return 0
-        with open(path, newline="") as file:
-            return sum(row["list"] == self.digest for row in csv.DictReader(file))
+        return int((pd.read_csv(path, dtype=str)["list"] == self.digest).sum()) if path.exists() else 0
 
     def next_pair(self, rater: str) -> dict:
         """What the page needs to show the next pair; `done` if there is none."""
@@ -49,16 +46,11 @@ class HumanTest:
         if number == len(self.table):
             return {"done": True}
         row = self.table.iloc[number]
-        left, right = (row.fake, row.truth) if row.fake_side == "left" else (row.truth, row.fake)
-        in_practice, practice = row.kind == "practice", int((self.table.kind == "practice").sum())
-        return {
-            "pair": number,
-            "left": left,
-            "right": right,
-            "practice": bool(in_practice),
-            "number": number + 1 if in_practice else number - practice + 1,
-            "of": practice if in_practice else len(self.table) - practice,
-        }
+        pictures = {"left": row.truth, "right": row.truth, row.fake_side: row.fake}
+        practice = row.kind == "practice"
+        part = self.table.pair[(self.table.kind == "practice") == practice]
+        place = {"practice": practice, "number": int((part <= number).sum()), "of": len(part)}
+        return {"pair": number, **pictures, **place}
 
     def save(self, given: Answer) -> dict:
         """Append one answer to the rater's CSV; on the disk when this returns. Practice pairs get their solution back.
@@ -68,30 +60,27 @@ class HumanTest:
         if given.pair != self.answered(given.rater) or given.pair >= len(self.table):
             raise ValueError(f"pair {given.pair} is not the next one")
         row = self.table.iloc[given.pair]
-        right = given.answer == row.fake_side
+        right = bool(given.answer == row.fake_side)
+        line = given.model_dump() | row.to_dict() | {"list": self.digest, "right": int(right)}
+        line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seconds": round(given.seconds, 3)}
         self.pairs.answers.mkdir(exist_ok=True)
         with open(self.pairs.answers / f"{given.rater}.csv", "a", newline="") as file:
-            writer = csv.writer(file)
-            if not file.tell():
-                writer.writerow(COLUMNS)
-            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            about = [row.kind, int(row.photograph), row.fake_side, given.answer, int(right), round(given.seconds, 3)]
-            writer.writerow([given.rater, self.digest, now, given.pair, *about])
+            pd.DataFrame([line])[COLUMNS].to_csv(file, header=not file.tell(), index=False)
             file.flush()
             os.fsync(file.fileno())
-        return {"right": bool(right), "fake_side": row.fake_side} if row.kind == "practice" else {}
+        return {"right": right, "fake_side": row.fake_side} if row.kind == "practice" else {}
 
 
 def build_app(pairs: PairList, host: str = HOST) -> FastAPI:
     """The page as a web application. Its functions are coroutines: one answer is saved at a time."""
     test = HumanTest(pairs)
-    page, pictures = files(__package__).joinpath("page.html").read_text(), {*test.table.truth, *test.table.fake}
+    pictures = {*test.table.truth, *test.table.fake}
     app = FastAPI(openapi_url=None)
-    guard(app, host, {"Cache-Control": "no-store"})
+    guard(app, host)
 
     @app.get("/")
-    async def show_page() -> HTMLResponse:
-        return HTMLResponse(page)
+    async def page() -> FileResponse:
+        return FileResponse(Path(__file__).with_name("page.html"))
 
     @app.get("/rater")
     async def new_rater() -> dict:
