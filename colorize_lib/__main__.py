@@ -89,9 +89,9 @@ def _colorize(options: argparse.Namespace) -> int:
     colorizer.check(options.samples, options.saturation)
     _tell(f"weights: {weights}, which see {colorizer.size} px")
     names = ("samples", "seed", "saturation", "compare", "force")
-    counts = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names})
-    print(", ".join(f"{count:,} {what}" for what, count in counts.items()))
-    return 1 if counts["failed"] else 0
+    report = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names})
+    print(", ".join(f"{len(paths):,} {what}" for what, paths in report.items()))
+    return 1 if report["failed"] else 0
 
 
 def _score(options: argparse.Namespace) -> None:

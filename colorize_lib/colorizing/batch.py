@@ -1,7 +1,6 @@
 """Colour many files: what is written where, and what becomes of those that fail."""
 
 import sys
-from collections import Counter
 from contextlib import chdir
 from pathlib import Path
 
@@ -61,16 +60,16 @@ def colorize_files(
     saturation: float = 1.0,
     compare: bool = False,
     force: bool = False,
-) -> Counter:
-    """Colour every (source, target) of `plan`: how many were `written`, `kept` and `failed`. One that fails is told on
-    stderr with its reason, and the rest go on.
+) -> dict[str, list[Path]]:
+    """Colour every (source, target) of `plan`: the results `written` and `kept`, and the sources that `failed`, each told
+    on stderr with its reason; the rest go on.
 
     samples: more than one are written as `target-1`, `target-2`, ... compare: write grey and coloured side by side.
     force: overwrite results that are there, which are kept without it. Each result is written whole or not at all.
     Raises ValueError for options that the colorizer refuses.
     """
     colorizer.check(samples, saturation)
-    counts = Counter(written=0, kept=0, failed=0)
+    report: dict[str, list[Path]] = {"written": [], "kept": [], "failed": []}
     with Progress(len(pairs), "colouring") as progress:
         for source, target in pairs:
             numbered = [target.with_stem(f"{target.stem}-{number}") for number in range(1, samples + 1)]
@@ -78,20 +77,20 @@ def colorize_files(
             there = [] if force else [path for path in targets if path.exists()]
             try:
                 if there:
-                    counts["kept"] += 1
+                    report["kept"].append(there[0])
                     print(f"kept: {there[0]} exists (--force overwrites)", file=sys.stderr)
                 else:
                     picture = read_photograph(source)
                     painted = colorizer(picture, samples, seed, saturation)
                     for path, result in zip(targets, painted if samples > 1 else [painted], strict=True):
                         save_picture(_side_by_side(picture, result) if compare else result, path, source)
-                        counts["written"] += 1
+                        report["written"].append(path)
             except Exception as error:  # of whatever kind: the other files are worth going on for
-                counts["failed"] += 1
+                report["failed"].append(source)
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 print(f"failed: {source}: {reason}", file=sys.stderr)
             progress.update()
-    return counts
+    return report
 
 
 def upload_photographs(folder: Path) -> None:
