@@ -14,9 +14,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from colorize_lib.data.augment import Augment, CropLoader
+from colorize_lib.data.augment import Augment
 from colorize_lib.data.cache import cached_photographs
-from colorize_lib.data.judging import val_positions
+from colorize_lib.data.judging import tune_or_judge
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.data.shipped import showcase
@@ -56,7 +56,8 @@ def main() -> None:
     pixels = cached_photographs(photos, options.size, options.data)
     split = photos.usable.split.to_numpy()
     train = ColorizationDataset(torch.from_numpy(pixels[split == "train"]).to(accelerator.device))
-    tune = np.flatnonzero(split == "val")[val_positions(photos, "tune")][: options.n_val]
+    parts = photos.usable.sha256.map(tune_or_judge)
+    tune = np.flatnonzero((split == "val") & (parts == "tune"))[: options.n_val]
     val = ColorizationDataset(torch.from_numpy(pixels[tune]).to(accelerator.device))
     val_dl = LabLoader(val, 100, train=False, device=accelerator.device)
     run = start_run("gpu", options.name or options.what, options.out, photographs=photos.digest(), **vars_of(options))
@@ -93,7 +94,7 @@ def train_encoder(options, run: Run, accelerator, train, val_dl) -> None:
     steps = options.epochs * (len(train) // options.batch)
     model = DistilModel(student, teacher, DistilConfig(steps, options.lr or 2e-3), accelerator)
     augment = Augment(options.size, area=(0.25, 1.0))
-    train_dl = CropLoader(train, options.batch, device=accelerator.device, augment=augment)
+    train_dl = LabLoader(train, options.batch, train=True, device=accelerator.device, augment=augment)
 
     def score(net, dl) -> dict[str, float]:
         with accelerator.autocast():
@@ -126,7 +127,7 @@ def train_colour(options, run: Run, accelerator, train, val_dl) -> None:
 
     for name, size, epochs, frozen in stages:
         model.frozen_levels = frozen
-        loader = CropLoader(train, options.batch, device=accelerator.device, augment=Augment(size))
+        loader = LabLoader(train, options.batch, train=True, device=accelerator.device, augment=Augment(size))
         train_model(model, loader, val_dl, epochs, run.part(name), score, None, shown)
     save_half(model.generator, run.path / "net_G.safetensors", config)
     scores = score(model.generator, val_dl)

@@ -1,12 +1,13 @@
 """Photographs decoded once into a memory-mapped uint8 cache.
 
 A cache grows at its end, one photograph after the other, and has another name until it is whole. So its length says how
-far it is, and a photograph that is drawn can be kept before anybody knows how many there will be.
+far it is, and a photograph that is drawn can be kept before anybody knows how many there will be; `np.memmap` cannot.
 """
 
 import hashlib
 import io
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,21 +25,25 @@ CHUNK = 256  # photographs that are decoded before they are brought to the disk
 
 
 def cached_photographs(photos, size: int, data_dir: Path = DATA_DIR) -> np.ndarray:
-    """All usable photographs of a `PhotoSet`, squashed to size x size: a read-only memory map, uint8 (N,size,size,3).
+    """The photographs of `photos.usable` squashed to size x size: a read-only memory map, uint8 (N,size,size,3).
 
-    Row i is row i of `photos.usable`. What `find_photographs` has not decoded already is decoded here, once: it is kept
-    under `data_dir/cache`, keyed by the manifest's rows and the size. A build that was interrupted goes on where it
-    stood; a second process waits for the first. Only a whole cache ever has the final name.
-    Raises FileNotFoundError for a missing file, and ValueError for one whose content is not the manifest's (sha256).
+    What `find_photographs` has not decoded already is decoded here, once. An interrupted build goes on where it stood;
+    a second process waits for the first. Raises what `read_square` raises.
     """
     rows = photos.usable
     tell_enlarged(rows, size)
     final = cache_path(rows, size, data_dir)
     final.parent.mkdir(parents=True, exist_ok=True)
-    if not final.exists():
-        with FileLock(f"{final}.lock"):
-            if not final.exists():
-                _build(photos.root, rows, size, final)
+    with FileLock(f"{final}.lock"):
+        if final.exists():
+            return np.load(final, mmap_mode="r")
+        cache, label = GrowingCache(final.with_suffix(".growing"), size), f"decoding photographs to {size} px"
+        with Progress(len(rows), label, start=cache.count) as progress, ThreadPoolExecutor() as pool:
+            while cache.count < len(rows):
+                some = rows.iloc[cache.count : cache.count + CHUNK].itertuples()
+                decoded = pool.map(lambda row: read_square(photos.root / row.path, row.sha256, size), some)
+                progress.update(cache.add(decoded))
+        cache.finish(final)
     return np.load(final, mmap_mode="r")
 
 
@@ -56,60 +61,41 @@ def tell_enlarged(rows: pd.DataFrame, size: int) -> None:
         processes.say(f"{n:,} of {len(rows):,} photographs are smaller than {size} px, and are enlarged")
 
 
-def _build(root: Path, rows: pd.DataFrame, size: int, final: Path) -> None:
-    cache = GrowingCache(final.with_suffix(".growing"), size)
-    label = f"decoding photographs to {size} px"
-    with Progress(len(rows), label, start=cache.count) as progress, ThreadPoolExecutor() as pool:
-        while cache.count < len(rows):
-            some = rows.iloc[cache.count : cache.count + CHUNK]
-            for pixels in pool.map(lambda row: read_square(root / row.path, row.sha256, size), some.itertuples()):
-                cache.append(pixels)
-                progress.update()
-            cache.flush()
-    cache.finish(final)
-
-
 class GrowingCache:
-    """A cache in the making, gone on with if the file is there; `count` is how many photographs it has.
-
-    size: of the photographs; 0 to keep nothing.
-    """
+    """A cache of `count` photographs in the making, gone on with if the file is there; size 0 keeps nothing."""
 
     def __init__(self, path: Path, size: int):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.size = path, size
         self.file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - until it is finished
-        self.cut((path.stat().st_size - len(_header(0, size))) // size**2 // 3 if size else 0)
+        self.cut((path.stat().st_size - len(self._header(0))) // size**2 // 3 if size else 0)
 
-    def append(self, pixels: np.ndarray) -> None:
-        """Add one photograph, uint8 (size,size,3)."""
-        self.file.write(np.ascontiguousarray(pixels))
-        self.count += 1
-
-    def flush(self) -> None:
-        """Bring to the disk what was added."""
+    def add(self, photographs: Iterable[np.ndarray]) -> int:
+        """Add photographs, uint8 (size,size,3) each, and bring all to the disk; returns how many they were."""
+        before = self.count
+        for pixels in photographs:
+            self.file.write(np.ascontiguousarray(pixels))
+            self.count += 1
         self.file.flush()
         os.fsync(self.file.fileno())
+        return self.count - before
 
     def cut(self, count: int) -> None:
         """Keep the first `count` photographs, and nothing behind them."""
         self.count = max(count, 0)
         self.file.seek(0)
-        self.file.write(_header(self.count, self.size))
+        self.file.write(self._header(self.count))
         self.file.truncate(self.file.seek(self.count * self.size**2 * 3, os.SEEK_CUR))
 
     def finish(self, final: Path) -> None:
         """Give the cache its name: it is whole."""
         self.cut(self.count)  # writes how many there are
-        self.flush()
+        self.add([])
         self.file.close()
         self.path.replace(final)
 
-
-def _header(count: int, size: int) -> bytes:
-    """The first bytes of an .npy; numpy leaves room for the count to grow, so they are always equally many."""
-    file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    )
-    return file.getvalue()
+    def _header(self, count: int) -> bytes:
+        """The first bytes of an .npy; numpy leaves room for the count to grow, so they are always equally many."""
+        form = {"descr": "|u1", "fortran_order": False, "shape": (count, self.size, self.size, 3)}
+        np.lib.format.write_array_header_1_0(file := io.BytesIO(), form)
+        return file.getvalue()

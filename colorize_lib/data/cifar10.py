@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -53,11 +54,8 @@ def find_images(
 ) -> tuple[LabelledImages, LabelledImages]:
     """The training and the test images, of which n_train and n_test are drawn at random (0: all).
 
-    source: `download` (torchvision's CIFAR-10, 170 MB, fetched once), `sample` (crops of the package photographs, split
-    by photograph, each photograph a class), or a folder with train.npz and test.npz (`images`, `labels`, and `classes`
-    if it has them; else CIFAR-10's).
-    Raises DataUnavailable if the download fails, FileNotFoundError for a missing file, and ValueError for a file of
-    another form.
+    source: `download` (torchvision's CIFAR-10), `sample` (crops of the package photographs, each photograph a class on
+    one side), or a folder with train.npz and test.npz. Raises DataUnavailable, and what `read_npz` raises.
     """
     if source == "download":
         train, test = _download(data_dir / "cifar10")
@@ -66,10 +64,9 @@ def find_images(
     else:
         train, test = (read_npz(from_root(source) / f"{split}.npz") for split in ("train", "test"))
     train, test = train.draw(n_train, seed), test.draw(n_test, seed)
-    processes.say(
-        f"{len(train.images):,} training and {len(test.images):,} test images of {len(train.classes)} classes"
-        + (" (32x32 crops of package photographs, not CIFAR-10)" if source == "sample" else "")
-    )
+    not_cifar = " (32x32 crops of package photographs, not CIFAR-10)" if source == "sample" else ""
+    counts = f"{len(train.images):,} training and {len(test.images):,} test images of {len(train.classes)} classes"
+    processes.say(counts + not_cifar)
     return train, test
 
 
@@ -77,38 +74,27 @@ def make_image_loaders(
     train: LabelledImages, test: LabelledImages, batch_size: int = 50, seed: int = 0, device: torch.device | str = "cpu"
 ) -> tuple[LabLoader, LabLoader]:
     """The training loader (shuffled, flipped) and the validation loader (in order, whole), both on the device."""
-    on_device = [ColorizationDataset(torch.from_numpy(of.images).to(device)) for of in (train, test)]
-    return (
-        LabLoader(on_device[0], batch_size, True, seed, device),
-        LabLoader(on_device[1], 10 * batch_size, False, seed, device),
-    )
+    first, second = (ColorizationDataset(torch.from_numpy(of.images).to(device)) for of in (train, test))
+    return LabLoader(first, batch_size, True, seed, device), LabLoader(second, 10 * batch_size, False, seed, device)
 
 
 def read_npz(path: Path) -> LabelledImages:
-    """Read `images` uint8 (N,32,32,3), `labels` (N,) and perhaps `classes` from an .npz.
-
-    Raises FileNotFoundError, or ValueError that says what is wrong with the file.
-    """
+    """`images` uint8 (N,32,32,3), `labels`, `classes` (else CIFAR-10's). Raises FileNotFoundError or ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; the folder must hold train.npz and test.npz")
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError) as error:
+            images, labels, names = file["images"], file["labels"], file.get("classes", CLASSES)
+    except (ValueError, OSError, KeyError, BadZipFile) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    if missing := {"images", "labels"} - arrays.keys():
-        raise ValueError(f"{path} lacks the key {sorted(missing)[0]}")
-    images, labels = arrays["images"], arrays["labels"]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (SIZE, SIZE, 3):
+    if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE, 3):
         raise ValueError(f"{path}: images are {images.dtype} {images.shape}, not uint8 (N, {SIZE}, {SIZE}, 3)")
-    classes = tuple(str(name) for name in arrays.get("classes", CLASSES))
-    if labels.shape != (len(images),) or not np.isin(labels, range(len(classes))).all():
-        raise ValueError(f"{path}: labels must be {len(images)} numbers below {len(classes)}, one for each image")
-    return LabelledImages(images, labels.astype(np.int64), classes)
+    if labels.shape != (len(images),) or not np.isin(labels, range(len(names))).all():
+        raise ValueError(f"{path}: labels must be {len(images)} numbers below {len(names)}, one for each image")
+    return LabelledImages(images, labels.astype(np.int64), tuple(map(str, names)))
 
 
 def _download(home: Path) -> tuple[LabelledImages, LabelledImages]:
-    """torchvision's CIFAR-10 in `home`, fetched if it is not there whole."""
     from torchvision.datasets import CIFAR10  # torchvision takes seconds to import
 
     home.mkdir(parents=True, exist_ok=True)
@@ -117,17 +103,14 @@ def _download(home: Path) -> tuple[LabelledImages, LabelledImages]:
             splits = [CIFAR10(str(home), train=train, download=True) for train in (True, False)]
     except Exception as error:  # URLError, or RuntimeError for a file that is not whole
         raise DataUnavailable(
-            f"CIFAR-10 could not be had from {CIFAR10.url} ({type(error).__name__}: {error}). Check the network and "
-            f"run again, put {CIFAR10.filename} into {home}, or use other images: cifar=sample, or cifar=DIR with "
-            "train.npz and test.npz (keys images, labels)."
+            f"CIFAR-10 could not be had from {CIFAR10.url} ({type(error).__name__}: {error}). Check the network, run "
+            f"again, put {CIFAR10.filename} into {home}, or set cifar=sample or cifar=DIR (train.npz and test.npz)."
         ) from error
     return tuple(LabelledImages(split.data, np.array(split.targets), tuple(split.classes)) for split in splits)
 
 
 def _sample(seed: int, data_dir: Path) -> tuple[LabelledImages, LabelledImages]:
-    """The crops of the source `sample` at 32x32 px; a photograph's crops are all on one side of the split."""
     photos = find_photographs(PhotoConfig(source="sample", n_images=0, seed=seed), data_dir, SIZE)
-    pixels, rows = np.array(cached_photographs(photos, SIZE, data_dir)), photos.usable
-    labels, classes = photos.labels(), tuple(photos.classes)
-    train, test = ((rows.split == split).to_numpy() for split in ("train", "val"))
-    return tuple(LabelledImages(pixels[of], labels[of], classes) for of in (train, test))
+    pixels, labels, classes = cached_photographs(photos, SIZE, data_dir), photos.labels(), tuple(photos.classes)
+    sides = ((photos.usable.split == split).to_numpy() for split in ("train", "val"))
+    return tuple(LabelledImages(np.array(pixels[of]), labels[of], classes) for of in sides)

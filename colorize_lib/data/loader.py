@@ -1,7 +1,7 @@
-"""Photographs decoded once into a memory-mapped uint8 cache, and batches of (L, ab) made from it on the device."""
+"""Batches of (L, ab), made on the device from photographs in uint8."""
 
-import copy
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +9,16 @@ import torch
 
 from ..color import to_lab
 from ..files import DATA_DIR
+from .augment import Augment, vary
 from .cache import cached_photographs
 from .manifest import PhotoSet
 from .streamed import StreamedPhotographs
 
 
 class ColorizationDataset:
-    """Photographs of one split as (L, ab) pairs.
+    """Photographs of one split; `dataset[i]` is {"L": (1,H,W) in [-1,1], "ab": (2,H,W) in about [-1,1]}, unflipped.
 
     photographs: uint8 (M,H,W,3), a cache, or a tensor on any device; indices: which of its rows belong to the split.
-    `dataset[i]` is {"L": (1,H,W) in [-1,1], "ab": (2,H,W) in about [-1,1]}, unflipped, on the CPU.
     """
 
     def __init__(self, photographs: np.ndarray | torch.Tensor, indices: np.ndarray | None = None):
@@ -29,8 +29,6 @@ class ColorizationDataset:
         return len(self.indices)
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"photograph {i} of {len(self)}")
         L, ab = to_lab(self.rgb([i]))
         return {"L": L[0], "ab": ab[0]}
 
@@ -43,32 +41,31 @@ class ColorizationDataset:
         return rng.permutation(len(self))
 
 
+@dataclass(eq=False)
 class LabLoader:
-    """Batches {"L": (N,1,H,W), "ab": (N,2,H,W)} on `device`, converted there from uint8.
+    """Batches {"L": (N,1,H,W), "ab": (N,2,H,W)} on `device`. Raises ValueError if there is no whole training batch.
 
-    Training batches are shuffled and flipped; both are functions of (seed, epoch, batch) alone, so that a run resumed
-    in the middle of an epoch sees exactly the batches that it would have seen. `set_epoch` chooses the epoch and the
-    batch to start at. A photograph is a few kB of a memory map and a batch one copy, so no worker processes are needed.
-    `share` deals every batch out to the processes of a run. A last, smaller training batch is dropped: BatchNorm needs
-    batches of one kind.
-    labels: if given, a number of each photograph, int64 (len(dataset),); the batches then have "label": (N,) too.
+    Training batches are shuffled, and flipped or, with `augment`, varied: all functions of (seed, epoch, batch) alone,
+    so that a resumed run sees exactly the batches that it would have seen, of which torch's DataLoader knows nothing.
+    A last, smaller training batch is dropped: BatchNorm needs batches of one kind.
     """
 
-    def __init__(
-        self,
-        dataset: ColorizationDataset | StreamedPhotographs,
-        batch_size: int,
-        train: bool,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        labels: np.ndarray | None = None,
-    ):
-        if train and len(dataset) < batch_size:
-            raise ValueError(f"{len(dataset)} training photographs do not fill one batch of {batch_size}")
-        self.dataset, self.batch_size, self.train, self.seed = dataset, batch_size, train, seed
-        self.device = torch.device(device)
-        self.process_index, self.num_processes, self.labels = 0, 1, labels
-        self.epoch, self.start = 0, 0
+    dataset: ColorizationDataset | StreamedPhotographs
+    batch_size: int
+    train: bool
+    seed: int = 0
+    device: torch.device | str = "cpu"
+    labels: np.ndarray | None = None  # a number of each photograph, int64; the batches then have "label": (N,) too
+    augment: Augment | None = None
+    process_index: int = 0
+    num_processes: int = 1
+    epoch: int = 0
+    start: int = 0
+
+    def __post_init__(self):
+        self.device = torch.device(self.device)
+        if self.train and len(self.dataset) < self.batch_size:
+            raise ValueError(f"{len(self.dataset)} training photographs do not fill one batch of {self.batch_size}")
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
@@ -80,18 +77,13 @@ class LabLoader:
         self.epoch, self.start = epoch, start
 
     def share(self, process_index: int, num_processes: int) -> "LabLoader":
-        """A loader of every num_processes-th picture of the same batches, from the process_index-th on.
-
-        Raises ValueError if a batch has fewer pictures than there are processes.
-        """
+        """A loader of every num_processes-th picture of the same batches. ValueError if a batch has fewer."""
         if self.batch_size < num_processes:
             raise ValueError(f"a batch of {self.batch_size} cannot be shared by {num_processes} processes")
-        shared = copy.copy(self)
-        shared.process_index, shared.num_processes, shared.epoch, shared.start = process_index, num_processes, 0, 0
-        return shared
+        return replace(self, process_index=process_index, num_processes=num_processes, epoch=0, start=0)
 
     def in_order(self) -> "LabLoader":
-        """A loader of every photograph of the same dataset once, in order and unflipped: for counting and measuring."""
+        """A loader of every photograph of the same dataset once, in order and as it is: for counting and measuring."""
         return LabLoader(self.dataset, self.batch_size, train=False, device=self.device, labels=self.labels)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -101,16 +93,21 @@ class LabLoader:
             rng = np.random.default_rng((self.seed, self.epoch))
             order, flips = self.dataset.shuffled(rng), rng.random(len(order)) < 0.5
         for batch in range(start, len(self)):
-            span = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            mine = slice(self.process_index, None, self.num_processes)
-            rgb = self.dataset.rgb(order[span][mine])
+            first, end = batch * self.batch_size, (batch + 1) * self.batch_size
+            mine = slice(first + self.process_index, end, self.num_processes)
+            rgb = self.dataset.rgb(order[mine])
             if self.device.type == "cuda" and rgb.device.type == "cpu":
                 rgb = rgb.pin_memory()
-            L, ab = to_lab(rgb.to(self.device, non_blocking=True), flips[span][mine])
-            yield {"L": L, "ab": ab} | ({} if self.labels is None else {"label": self._labels_of(order[span][mine])})
-
-    def _labels_of(self, positions: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(self.labels[positions]).to(self.device)
+            rgb = rgb.to(self.device, non_blocking=True)
+            if self.augment is None:
+                L, ab = to_lab(rgb, flips[mine])
+            else:
+                rng = np.random.default_rng((self.seed, self.epoch, batch, self.process_index))
+                L, ab = vary(rgb, self.augment, rng)
+            item = {"L": L, "ab": ab}
+            if self.labels is not None:
+                item["label"] = torch.from_numpy(self.labels[order[mine]]).to(self.device)
+            yield item
 
 
 def make_dataloaders(
@@ -122,10 +119,7 @@ def make_dataloaders(
     data_dir: Path = DATA_DIR,
     labels: bool = False,
 ) -> tuple[LabLoader, LabLoader]:
-    """The training loader (shuffled, flipped) and the validation loader (in order, whole) of a set of photographs.
-
-    labels: batches have "label" too, the number of the class in `photos.classes`, or -1.
-    """
+    """The training loader and the validation loader; labels: with the class's number in `photos.classes`, or -1."""
     pixels = None if photos.streamed else cached_photographs(photos, size, data_dir)
 
     def loader(name: str) -> LabLoader:

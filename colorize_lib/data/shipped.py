@@ -11,8 +11,6 @@ import torch
 from ..color import to_lab
 from ..images import read_rgb, resize
 
-SAMPLE_VAL_PHOTOGRAPHS = 2
-
 
 def package_photographs() -> dict[str, Path]:
     """The natural colour photographs that installed packages ship, by name: the sample and the showcase."""
@@ -39,19 +37,16 @@ def old_photographs() -> dict[str, Path]:
 def sample_split(seed: int) -> dict[str, str]:
     """Photograph name -> `train` or `val` for the source `sample`: two of the eight photographs validate."""
     names = list(package_photographs())
-    val = np.random.default_rng(seed).choice(names, SAMPLE_VAL_PHOTOGRAPHS, replace=False)
+    val = np.random.default_rng(seed).choice(names, 2, replace=False)
     return {name: "val" if name in val else "train" for name in names}
 
 
 def showcase(source: str, seed: int, size: int) -> dict[str, torch.Tensor]:
-    """The fixed photographs that figures show, whole, as one batch {"L": (K,1,size,size), "ab": (K,2,size,size)}.
+    """The fixed photographs that figures show, whole: {"L": (K,1,size,size), "ab": (K,2,size,size)}.
 
-    They are the photographs that installed packages ship: no run trains on them. The source `sample` does train on six
-    of the eight, so there the showcase is the two that validate with its seed.
+    No run trains on them: they are the eight that packages ship; of the source `sample`, the two that validate.
     """
-    names = list(package_photographs())
-    if source == "sample":
-        names = [name for name, split in sample_split(seed).items() if split == "val"]
-    pixels = [resize(read_rgb(package_photographs()[name].read_bytes()), size) for name in names]
-    L, ab = to_lab(torch.from_numpy(np.stack(pixels)))
+    split = sample_split(seed)
+    shown = [path for name, path in package_photographs().items() if source != "sample" or split[name] == "val"]
+    L, ab = to_lab(torch.from_numpy(np.stack([resize(read_rgb(path.read_bytes()), size) for path in shown])))
     return {"L": L, "ab": ab}

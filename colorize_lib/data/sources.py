@@ -1,15 +1,12 @@
-"""Where photographs come from: `sample`, `folder`, `coco`, `imagenet`, `streamed`.
+"""Where photographs come from: a source is a function (folder, data_dir, seed) -> Listing.
 
-A source is a function (folder, data_dir, seed) -> Listing; it lists files and fetches or makes them first if need be.
+It lists files, and fetches or makes them first if need be.
 """
 
 import csv
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -32,17 +29,13 @@ class DataUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Listing:
-    """Files of a source: `paths` are sorted, relative to `root`, with forward slashes.
-
-    split: path -> `train` or `val`, where the source has a split of its own. classes: path -> class, where known.
-    manifest: where draw and split are written, of streams.
-    """
+    """Files of a source: `paths` are sorted, relative to `root`, with forward slashes."""
 
     root: Path
     paths: list[str]
-    split: dict[str, str] = field(default_factory=dict)
-    classes: dict[str, str] = field(default_factory=dict)
-    manifest: Path | None = None
+    split: dict[str, str] = field(default_factory=dict)  # path -> `train` or `val`, where the source has a split
+    classes: dict[str, str] = field(default_factory=dict)  # path -> class, where known
+    manifest: Path | None = None  # where draw and split are written, of streams
 
 
 def sample(folder: str, data_dir: Path, seed: int) -> Listing:
@@ -58,8 +51,8 @@ def sample(folder: str, data_dir: Path, seed: int) -> Listing:
             if not target.exists():
                 with atomic_path(target) as partial:
                     image.crop((left, top, left + side, top + side)).save(partial, format="PNG", compress_level=1)
-    names = {path: path.split("/")[0] for path in list_images(root)}
-    return Listing(root, list(names), {path: sample_split(seed)[name] for path, name in names.items()}, names)
+    names, split = {path: path.split("/")[0] for path in list_images(root)}, sample_split(seed)
+    return Listing(root, list(names), {path: split[name] for path, name in names.items()}, names)
 
 
 def folder_tree(folder: str, data_dir: Path, seed: int) -> Listing:
@@ -69,49 +62,44 @@ def folder_tree(folder: str, data_dir: Path, seed: int) -> Listing:
     manifest.csv in or beside the folder (columns path, class); else, if all images lie in subfolders, from those.
     Several folders are seen as one: a folder of links to them, by their names, below `data_dir`.
     """
-    trees = _folders(folder)
-    root = _linked(trees, data_dir) if len(trees) > 1 else trees[""]
+    root, trees = _folders(folder, data_dir)
     listing = Listing(root, [])
     for prefix, tree in trees.items():
-        paths = list_images(tree)
-        if (tree / "train").is_dir() and (tree / "val").is_dir():
-            paths = [path for path in paths if path.startswith(("train/", "val/"))]
-            listing.split.update({prefix + path: path.split("/")[0] for path in paths})
-        inner = {path: path.split("/", 1)[1] if prefix + path in listing.split else path for path in paths}
-        in_folders = all("/" in path for path in inner.values())
+        is_split = (tree / "train").is_dir() and (tree / "val").is_dir()
+        parts = {path: path.split("/") for path in list_images(tree)}
+        if is_split:
+            parts = {path: part for path, part in parts.items() if part[0] in ("train", "val")}
+            listing.split.update({prefix + path: part[0] for path, part in parts.items()})
+        in_folders = all(len(part) > 1 + is_split for part in parts.values())
         named = _named_classes(tree)
-        for path in paths:
-            if name := named.get(path) or (inner[path].split("/")[0] if in_folders else ""):
+        for path, part in parts.items():
+            listing.paths.append(prefix + path)
+            if name := named.get(path) or (part[is_split] if in_folders else ""):
                 listing.classes[prefix + path] = name
-        listing.paths.extend(prefix + path for path in paths)
     if not listing.paths:
         raise DataUnavailable(f"{folder} holds no {', '.join(sorted(EXTENSIONS))} file")
     listing.paths.sort()
     return listing
 
 
-def _folders(folder: str) -> dict[str, Path]:
-    """{"": folder}, or of several {"NAME/": folder, ...}; a folder with a comma in its name is one."""
-    if "," not in folder or from_root(folder).is_dir():
-        return {"": _existing_folder(folder)}
+def _folders(folder: str, data_dir: Path) -> tuple[Path, dict[str, Path]]:
+    """A root, and the folders below it: {"": folder}; of several {"NAME/": folder, ...}, links in a root to them."""
+    if "," not in folder or from_root(folder).is_dir():  # a folder with a comma in its name is one
+        tree = _existing_folder(folder)
+        return tree, {"": tree}
     trees: dict[str, Path] = {}
     for tree in (_existing_folder(part.strip()) for part in folder.split(",") if part.strip()):
         name = tree.resolve().name
-        while f"{name}/" in trees:
+        while name in trees:
             name += "_"
-        trees[f"{name}/"] = tree
-    return trees
-
-
-def _linked(trees: dict[str, Path], data_dir: Path) -> Path:
-    """A folder of links to the folders, so that `root / path` is a file whichever it lies in."""
-    targets = {name.rstrip("/"): tree.resolve() for name, tree in trees.items()}
+        trees[name] = tree
+    targets = {name: tree.resolve() for name, tree in trees.items()}
     root = data_dir / "folders" / hashlib.sha256(repr(targets).encode()).hexdigest()[:12]
     root.mkdir(parents=True, exist_ok=True)
     for name, target in targets.items():
         if not (root / name).is_symlink():
             (root / name).symlink_to(target, target_is_directory=True)
-    return root
+    return root, {f"{name}/": tree for name, tree in trees.items()}
 
 
 def _named_classes(tree: Path) -> dict[str, str]:
@@ -119,10 +107,10 @@ def _named_classes(tree: Path) -> dict[str, str]:
     for home, prefix in ((tree, ""), (tree.parent, f"{tree.name}/")):
         if (home / "manifest.csv").is_file():
             with open(home / "manifest.csv", encoding="utf-8-sig", errors="replace", newline="") as file:
-                reader = csv.DictReader(file)
-                if {"path", "class"} <= set(reader.fieldnames or []):
-                    rows = [(row["path"] or "", row["class"] or "") for row in reader]
-                    return {path.removeprefix(prefix): name for path, name in rows if path.startswith(prefix)}
+                rows = list(csv.DictReader(file, restval=""))
+            if rows and {"path", "class"} <= rows[0].keys():
+                named = {row["path"]: row["class"] for row in rows if row["path"].startswith(prefix)}
+                return {path.removeprefix(prefix): name for path, name in named.items()}
     return {}
 
 
@@ -137,10 +125,7 @@ def imagenet(folder: str, data_dir: Path, seed: int) -> Listing:
 
 
 def coco(folder: str, data_dir: Path, seed: int) -> Listing:
-    """fastai's COCO_SAMPLE (21,837 photographs, about 3 GB), downloaded to `data_dir` on first use.
-
-    What an interrupted download or unpacking left is fetched again. Raises DataUnavailable if that fails.
-    """
+    """fastai's COCO_SAMPLE, 21,837 photographs: 3 GB, downloaded on first use. Raises DataUnavailable if it fails."""
     home = data_dir.resolve() / "coco"
     root = home / "coco_sample" / "train_sample"
     home.mkdir(parents=True, exist_ok=True)
@@ -151,76 +136,44 @@ def coco(folder: str, data_dir: Path, seed: int) -> Listing:
 
 
 def _fetch_coco(home: Path) -> None:
-    """Download COCO_SAMPLE below `home`, or take the archive that is there if it is whole, and unpack it."""
-    from fastai.data.external import URLs, untar_data  # fastai takes seconds to import and only coco needs it
+    # Not fastai's `untar_data`: it unpacks 3 GB in the system's temporary folder, often small, and takes half for all.
+    from fastai import data  # fastai takes seconds to import and only coco needs it
+    from fastai.data.external import FastDownload, URLs
 
-    archive = home / "archive" / PurePosixPath(URLs.COCO_SAMPLE).name
-
-    def fetch(again: bool) -> None:
-        # `base` keeps fastai's configuration file here too, and out of the user's home.
-        untar_data(URLs.COCO_SAMPLE, archive=archive.parent, data=home, force_download=again, base=str(home))
-        if (found := len(list_images(home / "coco_sample" / "train_sample"))) != COCO_SAMPLE_COUNT:
-            raise ValueError(f"the archive has {found:,} photographs, not {COCO_SAMPLE_COUNT:,}")
-
-    shutil.rmtree(home / "coco_sample", ignore_errors=True)  # fastai would take a half of it for the whole
-    archived = archive.exists()
+    archive, unpacking = home / "archive" / PurePosixPath(URLs.COCO_SAMPLE).name, home / "unpacking"
     try:
-        with _temporary_files_in(home / "unpacking"):
-            try:
-                fetch(again=False)
-            except Exception as error:
-                # An error number is the system's, as of a full disk; else the archive that was there is broken.
-                if not archived or getattr(error, "errno", None) is not None:
-                    raise
-                fetch(again=True)
+        FastDownload(module=data, archive=archive.parent, data=home, base=home).download(URLs.COCO_SAMPLE)
+        shutil.rmtree(unpacking, ignore_errors=True)
+        shutil.unpack_archive(archive, unpacking, filter="data")
+        if (found := len(list_images(unpacking / "coco_sample" / "train_sample"))) != COCO_SAMPLE_COUNT:
+            raise ValueError(f"the archive has {found:,} photographs, not {COCO_SAMPLE_COUNT:,}")
+        shutil.rmtree(home / "coco_sample", ignore_errors=True)
+        (unpacking / "coco_sample").rename(home / "coco_sample")
     except Exception as error:  # fastai raises plain Exception for a wrong checksum; tarfile and zlib have their own
+        if getattr(error, "errno", None) is None:  # else it is the system's, as of a full disk
+            archive.unlink(missing_ok=True)
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise DataUnavailable(
-            f"COCO_SAMPLE could not be had from {URLs.COCO_SAMPLE} and unpacked in {home} ({reason}). "
-            "Check the network and the free disk space (7 GB) and run again, or use your own photographs: "
-            "source folder, PHOTOS=DIR."
+            f"COCO_SAMPLE could not be had from {URLs.COCO_SAMPLE} and unpacked in {home} ({reason}). Check the "
+            "network and the disk's space (7 GB) and run again, or use your own photographs: source folder, PHOTOS=DIR."
         ) from error
-
-
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Let Python's temporary files go to `folder`, which is emptied before and removed after.
-
-    fastai unpacks to a temporary folder and moves the result. From the same disk the move is one step, whole or not at
-    all, and the system's temporary folder, often small, need not hold 3 GB.
-    """
-    before = tempfile.tempdir
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    tempfile.tempdir = str(folder)
-    try:
-        yield
     finally:
-        tempfile.tempdir = before
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(unpacking, ignore_errors=True)
 
 
 def streamed(folder: str, data_dir: Path, seed: int) -> Listing:
     """Photographs that were drawn, split and stored before, by `python -m colorize_lib stream`; see `streamed.py`."""
     root = _existing_folder(folder)
     if not (root / STREAMS_MANIFEST).is_file():
-        raise DataUnavailable(
-            f"{root} holds no streams; make some with: python -m colorize_lib stream DIR --folder ..."
-        )
+        raise DataUnavailable(f"{root} holds no streams; make some with: python -m colorize_lib stream DIR")
     return Listing(root, [], manifest=root / STREAMS_MANIFEST)
 
 
-SOURCES: dict[str, Callable[[str, Path, int], Listing]] = {
-    "sample": sample,
-    "folder": folder_tree,
-    "coco": coco,
-    "imagenet": imagenet,
-    "streamed": streamed,
-}
+SOURCES = {"sample": sample, "folder": folder_tree, "coco": coco, "imagenet": imagenet, "streamed": streamed}
 
 
 def list_images(root: Path) -> list[str]:
-    """Relative paths, sorted, of all files below `root` with an image's ending; hidden files and folders are skipped.
+    """Relative paths, sorted, of all images below `root` by their ending, but for hidden files and folders.
 
     Links to folders are followed; a folder that can be reached in two ways counts once, so a circle of links ends.
     """
@@ -232,11 +185,8 @@ def list_images(root: Path) -> list[str]:
             if real not in seen:
                 seen.add(real)
                 subfolders.append(name)
-        found += [
-            Path(folder, name).relative_to(root).as_posix()
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
-        ]
+        images = (name for name in files if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS)
+        found += [Path(folder, name).relative_to(root).as_posix() for name in images]
     return sorted(found)
 
 

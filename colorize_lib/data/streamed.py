@@ -1,15 +1,13 @@
 """Photographs in litdata's streams: files of many small pictures each, for sets that outgrow a cache on the disk.
 
-A folder of streams holds `train/` and `val/` (an index and files of 64 MB) and `manifest.csv`, whose rows of a split
-are in the stream's order. The pictures are lossless WebP: the pixels of the cache in two fifths of its space, for which
-every epoch decodes again. litdata keeps and finds them. Which come when is `LabLoader`'s own doing, because its batches
-are the same for any number of processes and go on exactly in the middle of an epoch; litdata's sampler gives neither.
+A folder of them holds `train/` and `val/` (an index and files of 64 MB) and `manifest.csv`, a split's rows in their
+order. Lossless WebP: two fifths of the cache's space, decoded in every epoch. litdata keeps and finds the pictures;
+which come when is `LabLoader`'s doing: the same for any number of processes, and resumed exactly, unlike litdata's.
 """
 
 import io
 import json
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,7 +29,7 @@ AT_ONCE = 1024  # photographs in the making
 def write_streams(photos: PhotoSet, folder: Path, size: int) -> None:
     """Store the usable photographs, squashed to size x size, as streams in `folder`: whole, or not at all.
 
-    Raises FileExistsError if `folder` is there, ModuleNotFoundError without litdata, and what `read_square` raises.
+    Raises FileExistsError, ModuleNotFoundError without litdata, and what `read_square` raises.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} is there already: streams are written to a new folder")
@@ -41,8 +39,7 @@ def write_streams(photos: PhotoSet, folder: Path, size: int) -> None:
     tell_enlarged(usable, size)
 
     def encode(row) -> bytes:
-        file = io.BytesIO()
-        pixels = read_square(photos.root / row.path, row.sha256, size)
+        file, pixels = io.BytesIO(), read_square(photos.root / row.path, row.sha256, size)
         Image.fromarray(pixels).save(file, format="WEBP", lossless=True, method=0, quality=0)  # the quickest, and small
         return file.getvalue()
 
@@ -72,10 +69,9 @@ class StreamedPhotographs:
     def __len__(self) -> int:
         return sum(self.counts)
 
-    def rgb(self, positions: Sequence[int] | np.ndarray) -> torch.Tensor:
+    def rgb(self, positions: list[int] | np.ndarray) -> torch.Tensor:
         """The photographs at these positions of the split: uint8 (N,H,W,3)."""
-        positions = np.asarray(positions)
-        in_order, places = np.unique(positions, return_inverse=True)  # so that each file is opened once
+        in_order, places = np.unique(np.asarray(positions), return_inverse=True)  # so that each file is opened once
         files = (io.BytesIO(self.stream[int(position)]["image"]) for position in in_order)
         return torch.from_numpy(np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])[places])
 

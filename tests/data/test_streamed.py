@@ -19,7 +19,7 @@ from colorize_lib import files
 from colorize_lib.data import streamed
 from colorize_lib.data.cache import cached_photographs
 from colorize_lib.data.loader import LabLoader, make_dataloaders
-from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs
+from colorize_lib.data.manifest import PhotoSet
 from colorize_lib.data.sources import DataUnavailable
 from colorize_lib.evaluation.metrics import validate
 from colorize_lib.training.gan import MainModel
@@ -30,7 +30,7 @@ SIZE, TRAIN, VAL, BATCH = 32, 25, 5, 4  # 6 training batches, and a photograph o
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
+def home(tmp_path_factory, find) -> Path:
     """A folder with photographs in it, and streams of them in files of about five."""
     home = tmp_path_factory.mktemp("home")
     for i in range(TRAIN + VAL):
@@ -39,17 +39,13 @@ def home(tmp_path_factory) -> Path:
         patch.setattr(streamed, "FILE_BYTES", 8_000)
         patch.setattr(streamed, "WINDOW", 3)
         patch.setattr(streamed, "AT_ONCE", 10)
-        streamed.write_streams(find(home, "folder", home / "photos"), home / "streams", SIZE)
+        streamed.write_streams(find(home / "photos", home), home / "streams", SIZE)
     return home
 
 
-def find(home: Path, source: str, folder: Path, **settings) -> PhotoSet:
-    return find_photographs(PhotoConfig(**({"source": source, "folder": str(folder), "n_images": 0} | settings)), home)
-
-
 @pytest.fixture
-def loaders(home) -> tuple[LabLoader, LabLoader]:
-    return make_dataloaders(find(home, "streamed", home / "streams"), SIZE, BATCH, seed=5)
+def loaders(home, find) -> tuple[LabLoader, LabLoader]:
+    return make_dataloaders(find(home / "streams", home, source="streamed"), SIZE, BATCH, seed=5)
 
 
 def epoch(loader: LabLoader, number: int, start: int = 0) -> list[str]:
@@ -58,18 +54,15 @@ def epoch(loader: LabLoader, number: int, start: int = 0) -> list[str]:
     return [hashlib.sha256(b["L"].numpy().tobytes() + b["ab"].numpy().tobytes()).hexdigest() for b in loader]
 
 
-def test_streams_hold_the_pixels_of_the_cache_in_the_order_of_the_manifest(home, loaders):
-    photos, streams = find(home, "folder", home / "photos"), find(home, "streamed", home / "streams")
+def test_streams_hold_the_pixels_of_the_cache_in_the_order_of_the_manifest(home, loaders, find):
+    photos, streams = find(home / "photos", home), find(home / "streams", home, source="streamed")
     assert streams.digest() == photos.digest()
     pixels, split = cached_photographs(photos, SIZE, home), photos.usable.split
     for name, loader in zip(("train", "val"), loaders, strict=True):
         assert np.array_equal(loader.dataset.rgb(range(len(loader.dataset))), pixels[split == name])
     assert np.array_equal(loaders[0].dataset.rgb([9, 2, 9]), pixels[split == "train"][[9, 2, 9]])
-    assert (loaders[0].train, loaders[1].train, len(list((home / "streams" / "train").glob("*.bin")))) == (
-        True,
-        False,
-        9,
-    )
+    assert (loaders[0].train, loaders[1].train) == (True, False)
+    assert len(list((home / "streams" / "train").glob("*.bin"))) == 9
 
 
 def test_an_epoch_has_every_photograph_once_in_an_order_of_its_own(loaders):
@@ -89,18 +82,19 @@ def test_an_epoch_resumed_in_the_middle_has_the_batches_that_are_left(loaders, s
     assert epoch(loaders[0], 4) != whole
 
 
-def read_share(streams: Path, index: int, results) -> None:
+def read_share(photos: PhotoSet, index: int, results) -> None:
     torch.set_num_threads(1)
-    loader = make_dataloaders(find(streams, "streamed", streams), SIZE, BATCH, seed=5)[0].share(index, 2)
-    loader.set_epoch(2, start=2)
-    results.put((index, [batch["L"].numpy() for batch in loader]))
+    share = make_dataloaders(photos, SIZE, BATCH, seed=5)[0].share(index, 2)
+    share.set_epoch(2, start=2)
+    results.put((index, [batch["L"].numpy() for batch in share]))
 
 
-def test_two_processes_have_the_two_halves_of_each_batch(home, loaders):
+def test_two_processes_have_the_two_halves_of_each_batch(home, loaders, find):
+    photos = find(home / "streams", home, source="streamed")
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     for index in range(2):
-        context.Process(target=read_share, args=(home / "streams", index, results), daemon=True).start()
+        context.Process(target=read_share, args=(photos, index, results), daemon=True).start()
     shares = dict(results.get(timeout=60) for _ in range(2))
     loaders[0].set_epoch(2, start=2)
     for k, batch in enumerate(loaders[0]):
@@ -132,23 +126,23 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(home, loade
     assert all(map(torch.equal, whole.net_G.parameters(), resumed.net_G.parameters()))
 
 
-def test_settings_that_streams_cannot_follow_are_errors(home):
+def test_settings_that_streams_cannot_follow_are_errors(home, find):
     with pytest.raises(ValueError, match="are of 32 px, not 64: use size=32"):
-        make_dataloaders(find(home, "streamed", home / "streams"), 64)
+        make_dataloaders(find(home / "streams", home, source="streamed"), 64)
     for settings in ({"n_images": 5}, {"manifest": str(home / "streams" / "manifest.csv")}):
         with pytest.raises(ValueError, match="holds a finished draw: set n_images=0"):
-            find(home, "streamed", home / "streams", **settings)
+            find(home / "streams", home, source="streamed", **settings)
     with pytest.raises(DataUnavailable, match="holds no streams; make some with"):
-        find(home, "streamed", home / "photos")
+        find(home / "photos", home, source="streamed")
 
 
-def test_without_litdata_it_is_said_what_to_install(home, monkeypatch):
+def test_without_litdata_it_is_said_what_to_install(home, monkeypatch, find):
     monkeypatch.setitem(sys.modules, "litdata.streaming", None)
     with pytest.raises(ModuleNotFoundError, match=r"streams need the package litdata.*pip install -e \.\[scale\]"):
-        make_dataloaders(find(home, "streamed", home / "streams"), SIZE)
+        make_dataloaders(find(home / "streams", home, source="streamed"), SIZE)
 
 
-def test_the_command_leaves_whole_streams_or_none(tmp_path, monkeypatch, capsys):
+def test_the_command_leaves_whole_streams_or_none(tmp_path, monkeypatch, capsys, find):
     names = save_photographs(tmp_path / "photos", 5)
     monkeypatch.setattr(files, "DATA_DIR", tmp_path / "data")
     make = ["stream", str(tmp_path / "streams"), "--folder", str(tmp_path / "photos"), "--size", "16"]
@@ -164,7 +158,7 @@ def test_the_command_leaves_whole_streams_or_none(tmp_path, monkeypatch, capsys)
     assert not (tmp_path / "streams").exists()
     assert command_line.main(make) == 0
     assert "source=streamed" in capsys.readouterr().out
-    assert len(find(tmp_path, "streamed", tmp_path / "streams").usable) == 5
+    assert len(find(tmp_path / "streams", tmp_path, source="streamed").usable) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "photos", "streamed.lock", "streams"]
     assert command_line.main(make) == 1
     assert "is there already" in capsys.readouterr().err
