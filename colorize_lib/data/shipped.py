@@ -1,11 +1,11 @@
 """Photographs that installed packages ship: the sample, and the showcase of the figures."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import skimage
-import sklearn.datasets
 import torch
 
 from ..color import to_lab
@@ -15,7 +15,7 @@ from ..images import read_rgb, resize
 def package_photographs() -> dict[str, Path]:
     """The natural colour photographs that installed packages ship, by name: the sample and the showcase."""
     in_skimage = Path(skimage.__file__).parent / "data"
-    in_sklearn = Path(sklearn.datasets.__file__).parent / "images"
+    in_sklearn = Path(find_spec("sklearn").origin).parent / "datasets" / "images"  # importing it takes a second
     return {
         "astronaut": in_skimage / "astronaut.png",
         "chelsea": in_skimage / "chelsea.png",
