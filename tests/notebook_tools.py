@@ -1,6 +1,5 @@
 """What the tests of the notebooks and of what surrounds them share."""
 
-import ast
 import shutil
 import subprocess
 from functools import cache
@@ -43,11 +42,6 @@ def bootstrap_cells(path: Path) -> list[NotebookNode]:
 def parameter_cells(path: Path) -> list[NotebookNode]:
     """The cells that papermill takes for the parameters; there should be one."""
     return [cell for cell in read(path).cells if "parameters" in cell.metadata.get("tags", [])]
-
-
-def parameters(path: Path) -> dict[str, object]:
-    """Name -> default."""
-    return {line.target.id: ast.literal_eval(line.value) for line in ast.parse(parameter_cells(path)[0].source).body}
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:

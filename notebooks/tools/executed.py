@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import sys
 from pathlib import Path
 
 from nbconvert.preprocessors import Preprocessor
@@ -14,12 +15,11 @@ CHART_COLOURS = 8192  # a chart with smoothed lines has fewer colours, a picture
 
 
 def executed_notebooks(profile: Path) -> list[Path]:
-    """The executed notebooks of a folder like outputs/sample, in order. Raises FileNotFoundError if there is none."""
+    """The executed notebooks of a folder like outputs/sample, in order. The program ends if there is none."""
     found = sorted(path for path in profile.glob("[0-9][0-9]_*/*.ipynb") if path.stem == path.parent.name)
     if not found:
-        raise FileNotFoundError(
-            f"outputs/{profile.name} holds no executed notebook: `make run-all PROFILE={profile.name}` makes them"
-        )
+        name = profile.name
+        sys.exit(f"outputs/{name} holds no executed notebook: `make run-all PROFILE={name}` makes them")
     return found
 
 
@@ -47,14 +47,11 @@ class SmallFigures(Preprocessor):
             alt = next(names, "figure").replace("_", " ")
             if "image/png" not in output.data:
                 continue
-            original = base64.b64decode(output.data.pop("image/png"))
-            picture = Image.open(io.BytesIO(original)).convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-            is_chart = picture.getcolors(CHART_COLOURS) is not None
-            kind, options = ("PNG", {}) if is_chart else ("JPEG", {"quality": self.quality})
+            original = Image.open(io.BytesIO(base64.b64decode(output.data.pop("image/png")))).convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", original.size, "white"), original).convert("RGB")
+            kind = "jpeg" if picture.getcolors(CHART_COLOURS) is None else "png"
             small = io.BytesIO()
-            picture.save(small, kind, optimize=True, **options)
-            media = f"image/{kind.lower()}"
-            output.data[media] = base64.b64encode(small.getvalue()).decode()
-            output.metadata[media] = {"width": picture.width, "height": picture.height, "alt": alt}
+            picture.save(small, kind, optimize=True, quality=self.quality)  # of which a PNG has none
+            output.data[f"image/{kind}"] = base64.b64encode(small.getvalue()).decode()
+            output.metadata[f"image/{kind}"] = {"width": picture.width, "height": picture.height, "alt": alt}
         return cell, resources

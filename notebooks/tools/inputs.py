@@ -83,10 +83,10 @@ def _imports(code: str, package: str = "") -> set[str]:
     return names
 
 
-def changes(name: str, profile: str, now: dict[str, str]) -> list[str]:
-    """What of `now`, from `read_by`, is not as it was when the notebook was executed; itself if it never was."""
+def changes(name: str, profile: str, parameters: dict[str, Any]) -> list[str]:
+    """What a notebook reads that is not as it was when the notebook was executed; itself if it never was."""
     record = executed(profile, name).with_name(RECORD)
     if not executed(profile, name).is_file() or not record.is_file():
         return [name]
-    before = json.loads(record.read_text())
+    now, before = read_by(name, profile, parameters), json.loads(record.read_text())
     return [part for part in now | before if now.get(part) != before.get(part)]

@@ -27,10 +27,10 @@ def all_notebooks() -> list[str]:
 
 def find_notebook(name: str) -> str:
     """The notebook with this name, or number. Raises ProfileError."""
-    matches = [notebook for notebook in all_notebooks() if notebook == name or notebook.startswith(f"{name}_")]
-    if not matches:
-        raise ProfileError(f"there is no notebook {name!r}; there are {', '.join(all_notebooks())}")
-    return matches[0]
+    for notebook in all_notebooks():
+        if notebook == name or notebook.startswith(f"{name}_"):
+            return notebook
+    raise ProfileError(f"there is no notebook {name!r}; there are {', '.join(all_notebooks())}")
 
 
 def load_profile(name: str, overrides: list[str]) -> dict[str, dict[str, Any]]:
@@ -41,45 +41,42 @@ def load_profile(name: str, overrides: list[str]) -> dict[str, dict[str, Any]]:
     """
     path = NOTEBOOKS / "profiles" / f"{name}.yaml"
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        there = ", ".join(sorted(one.stem for one in path.parent.glob("*.yaml")))
         raise ProfileError(f"there is no profile {name!r}; there are {there}")
-    profile = _mapping(_parsed(path.read_text(), path.name), path.name)
-    known = {nb: papermill.inspect_notebook(str(NOTEBOOKS / f"{nb}.ipynb")) for nb in all_notebooks()}
-    parameters: dict[str, dict[str, Any]] = {nb: {"profile": name} for nb in known}
-    for section, values in profile.items():
-        where = f"{path.name}, section {section}"
-        if section not in (EVERYWHERE, *known):
-            raise ProfileError(f"{path.name}: there is no notebook {section!r}; there are {', '.join(known)}")
-        targets = list(known) if section == EVERYWHERE else [section]
-        _assign(parameters, known, targets, _mapping(values, where), where)
+    known = {
+        notebook: {key: of["inferred_type_name"] for key, of in papermill.inspect_notebook(str(file)).items()}
+        for notebook in all_notebooks()
+        for file in [NOTEBOOKS / f"{notebook}.ipynb"]
+    }
+    types = {key: declared for of in known.values() for key, declared in of.items()}  # one type in all notebooks
+    sections = _mapping(_parsed(path.read_text(), path.name), path.name)
+    settings = [(f"{path.name}, section {section}", section, values) for section, values in sections.items()]
     for option in overrides:
-        key, equals, value = option.partition("=")
+        key, equals, text = option.partition("=")
         if not equals:
             raise ProfileError(f"--set {option!r}: write key=value")
-        _assign(parameters, known, list(known), {key: _Text(value)}, f"--set {option}")
+        value = text if types.get(key) == "str" else _parsed(text, f"--set {option}")
+        settings.append((f"--set {option}", EVERYWHERE, {key: value}))
+
+    parameters: dict[str, dict[str, Any]] = {notebook: {"profile": name} for notebook in known}
+    for where, section, values in settings:
+        if section not in (EVERYWHERE, *known):
+            raise ProfileError(f"{where}: there is no notebook {section!r}; there are {', '.join(known)}")
+        targets = list(known) if section == EVERYWHERE else [section]
+        for key, value in _mapping(values, where).items():
+            if key == "profile":
+                raise ProfileError(f"{where}: 'profile' is no setting; choose the profile with --profile")
+            holders = [notebook for notebook in targets if key in known[notebook]]
+            if not holders:
+                near = difflib.get_close_matches(str(key), {one for target in targets for one in known[target]}, n=1)
+                hint = f", did you mean {near[0]!r}?" if near else ""
+                raise ProfileError(f"{where}: no notebook has the parameter {key!r}{hint} ({', '.join(targets)})")
+            for notebook in holders:
+                parameters[notebook][key] = _checked(value, types[key], f"{where}: {key}")
     return parameters
 
 
-def _assign(parameters: dict, known: dict, targets: list[str], values: dict, where: str) -> None:
-    """Put each value into the targets that have the key."""
-    for key, value in values.items():
-        if key == "profile":
-            raise ProfileError(f"{where}: 'profile' is no setting; choose the profile with --profile")
-        holders = [notebook for notebook in targets if key in known[notebook]]
-        if not holders:
-            near = difflib.get_close_matches(key, {name for of in targets for name in known[of]}, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else "."
-            raise ProfileError(
-                f"{where}: no notebook has the parameter {key!r}{hint} The parameters stand in the first cells of "
-                f"{', '.join(targets)}."
-            )
-        for notebook in holders:
-            declared = known[notebook][key]["inferred_type_name"]
-            parameters[notebook][key] = _checked(value, declared, f"{where}: {key}")
-
-
 def _parsed(text: str, where: str) -> Any:
-    """The value of a YAML text."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -87,23 +84,14 @@ def _parsed(text: str, where: str) -> Any:
 
 
 def _mapping(value: Any, where: str) -> dict:
-    """`value`, if it is a mapping; nothing at all is an empty one."""
     if not isinstance(value, dict | None):
         raise ProfileError(f"{where}: {value!r} is no list of `key: value`")
     return value or {}
 
 
-class _Text(str):
-    """A value from the command line: itself where the notebook declares a str, YAML where it declares anything else."""
-
-
 def _checked(value: Any, declared: str, where: str) -> Any:
-    """`value`, if it has the type that the notebook declares; an int for a float becomes one, as 20 and 20.0 would be
-    different settings to a checkpoint."""
-    if isinstance(value, _Text):
-        value = str(value) if declared == "str" else _parsed(value, where)
-    fits = isinstance(value, TYPES[declared]) and (declared == "bool") == isinstance(value, bool)
-    if not fits:
+    """`value`, if it has the declared type; an int for a float becomes one, as 20 and 20.0 differ to a checkpoint."""
+    if not isinstance(value, TYPES[declared]) or (declared == "bool") != isinstance(value, bool):
         hint = " (in YAML, write 0.0002 and not 2e-4)" if declared == "float" and isinstance(value, str) else ""
         raise ProfileError(f"{where} is {value!r}, which is no {declared}{hint}")
     return float(value) if declared == "float" else value

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import NotebookExporter
-from nbconvert.preprocessors import ClearMetadataPreprocessor, Preprocessor, TagRemovePreprocessor
+from nbconvert.preprocessors import ClearMetadataPreprocessor, Preprocessor
 from nbformat import NotebookNode
 from PIL import Image
 from traitlets import Unicode
@@ -26,8 +26,7 @@ NOTEBOOKS, PUBLISHED = ROOT / "notebooks", ROOT / "outputs" / "published"
 TAG = "photographs"
 KEPT = ("metrics.json", "history.csv", "config.json", "env.json", "scores.csv")
 METADATA = {"kernelspec", "language_info"}  # of a notebook, what is kept
-NOTEBOOK_LIMIT = 2_000_000  # bytes
-LIMIT = 25_000_000  # bytes of everything that is published of a profile
+LIMIT = 2_000_000  # bytes of a notebook
 QUALITIES = (85, 75, 65, 50)  # of JPEG; the first that keeps a notebook under its limit is taken
 STRIP = "strip"  # the figure of packages' photographs, coloured, that opens the README
 
@@ -37,24 +36,17 @@ ABSOLUTE = re.compile(r"(?<![\w.:/~<…)*-])/(?:[\w.@+-]+/)+([\w.@+-]*)")
 FOLDERS = ("folder", "other_folder", "cifar", "my_photos", "weights", "start_weights", "encoder_weights", "manifest")
 
 
-class TooLarge(ValueError):
-    """What is to be published is larger than its limit; the message says what and by how much."""
-
-
 def publish(profile: Path, target: Path = PUBLISHED) -> list[Path]:
     """Replace what `target` holds of the notebooks by copies of those in `profile`, a folder like outputs/photos.
 
-    Other files of `target` stay, and so does everything if this fails. Returns the notebooks.
-    Raises FileNotFoundError if none has been run, and TooLarge.
+    Other files of `target` stay, and so does everything if this fails: the program ends if there is none, or one is
+    too large. Returns the notebooks.
     """
     notebooks = executed_notebooks(profile)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".publish-") as temporary:
         for path in notebooks:
             _publish_one(path, Path(temporary) / path.stem)
-        size = sum(path.stat().st_size for path in Path(temporary).rglob("*"))
-        if size > LIMIT:
-            raise TooLarge(f"{size:,} bytes, and {LIMIT:,} are allowed in all")
         for old in target.glob("[0-9][0-9]_*"):
             shutil.rmtree(old)
         for path in notebooks:
@@ -66,28 +58,30 @@ def publish(profile: Path, target: Path = PUBLISHED) -> list[Path]:
 
 def _publish_one(path: Path, folder: Path) -> None:
     """Write the copy of one notebook with its records, and those of its parts, to `folder`."""
-    folder.mkdir(parents=True)
     notebook = nbformat.read(path, as_version=4)
+    ran = Path(notebook.metadata.get("papermill", {}).get("input_path") or "")
+    root = str(ran.parents[1]) if ran.is_absolute() else ""  # where the repository was on the machine that ran it
+    folder.mkdir()
     for record in (*path.parent.glob("*"), *path.parent.glob("*/*")):
         if record.name in KEPT:
             kept = folder / record.relative_to(path.parent)
             kept.parent.mkdir(exist_ok=True)
-            kept.write_text(neutral(record.read_text(), _root(notebook)))
+            kept.write_text(neutral(record.read_text(), root))
     for quality in QUALITIES:
-        copy = trimmed(notebook, path.stem, quality)
-        if len(copy.encode()) <= NOTEBOOK_LIMIT:
+        copy = trimmed(notebook, path.stem, root, quality)
+        if len(copy.encode()) <= LIMIT:
             (folder / path.name).write_text(copy)
             return
-    raise TooLarge(f"{path.name} has {len(copy.encode()):,} bytes, and {NOTEBOOK_LIMIT:,} are allowed")
+    sys.exit(f"{path.name} has {len(copy.encode()):,} bytes, and {LIMIT:,} are allowed")
 
 
-def trimmed(notebook: NotebookNode, name: str, quality: int) -> str:
+def trimmed(notebook: NotebookNode, name: str, root: str, quality: int) -> str:
     """An executed notebook as text, without photographs of the data set and paths, its pictures compressed."""
     given = notebook.metadata.get("papermill", {}).get("parameters", {})
     steps = [
         ClearMetadataPreprocessor(preserve_cell_metadata_mask={"tags"}, preserve_nb_metadata_mask=METADATA),
         SmallFigures(quality=quality),
-        WithoutPaths(root=_root(notebook)),
+        WithoutPaths(root=root),
     ]
     # Are the photographs of the data set those that packages ship? Those of 07 are the reader's own.
     if given.get("cifar" if name.startswith("05") else "source") != "sample":
@@ -98,7 +92,7 @@ def trimmed(notebook: NotebookNode, name: str, quality: int) -> str:
     return NotebookExporter(preprocessors=steps).from_notebook_node(notebook)[0]
 
 
-class WithoutPhotographs(TagRemovePreprocessor):
+class WithoutPhotographs(Preprocessor):
     """A line in place of what cells with the tag show, and cells whose figure is none of `open_figures`.
 
     A figure that is not saved under such a name, by an older version of the notebook for example, may show anything.
@@ -106,17 +100,11 @@ class WithoutPhotographs(TagRemovePreprocessor):
 
     name = Unicode(help="of the notebook")
     command = Unicode(help="what shows the photographs")
-    remove_all_outputs_tags = {TAG}
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
-        if not any(map(has_picture, cell.get("outputs", []))):
-            return cell, resources
         saved = set(saved_figures(cell.source))
-        tags = cell.metadata.setdefault("tags", [])
-        if TAG not in tags and not (saved and saved <= open_figures(self.name)):
-            tags.append(TAG)
-        if TAG in tags:
-            cell, resources = super().preprocess_cell(cell, resources, index)
+        closed = TAG in cell.metadata.get("tags", []) or not saved or not saved <= open_figures(self.name)
+        if closed and any(map(has_picture, cell.get("outputs", []))):
             text = f"Photographs of the data set are not published; `{self.command}` shows them.\n"
             cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
         return cell, resources
@@ -125,8 +113,7 @@ class WithoutPhotographs(TagRemovePreprocessor):
 def open_figures(name: str) -> set[str]:
     """The names of the figures that cells of the repository's notebook without the tag save."""
     cells = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
-    untagged = [cell for cell in cells if TAG not in cell.metadata.get("tags", [])]
-    return {figure for cell in untagged for figure in saved_figures(cell.source)}
+    return {one for cell in cells if TAG not in cell.metadata.get("tags", []) for one in saved_figures(cell.source)}
 
 
 class WithoutPaths(Preprocessor):
@@ -148,12 +135,6 @@ class WithoutPaths(Preprocessor):
         return cell, resources
 
 
-def _root(notebook: NotebookNode) -> str:
-    """Where the repository was on the machine that ran the notebook; "" if that is not known."""
-    path = notebook.metadata.get("papermill", {}).get("input_path") or ""
-    return str(Path(path).parents[1]) if Path(path).is_absolute() else ""
-
-
 def neutral(text: str, root: str) -> str:
     """Text without paths of a machine: relative to the repository's root, to ~, or … with the last name alone."""
     for place in filter(None, {root, str(ROOT)}):
@@ -161,21 +142,16 @@ def neutral(text: str, root: str) -> str:
     return ABSOLUTE.sub(r"…/\1", HOME.sub("~", text))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--profile", default="sample", help="a folder of outputs/ (default: %(default)s)")
     options = parser.parse_args(argv)
     if options.profile == PUBLISHED.name:
         parser.error("published is where the copies go; name the profile that was run")
-    try:
-        for path in publish(ROOT / "outputs" / options.profile):
-            print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.2f} MB")
-    except (FileNotFoundError, TooLarge) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    for path in publish(ROOT / "outputs" / options.profile):
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,7 +8,6 @@ Where it was trained on other photographs than the published run, `card.md` besi
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import torch
@@ -41,68 +40,56 @@ def release(profile: str, notebook: str, target: Path = SHIPPED) -> Path:
     Raises CheckpointError if nothing was trained there or what was has no place in 16 bits, FileNotFoundError if it was
     not judged, and ValueError for one that is larger than LIMIT.
     """
-    trained = find_weights(f"{profile}/{notebook}")
-    facts = _facts(trained.parent, ROOT / "outputs" / profile / "06_evaluation", JUDGED_AS[notebook])
+    trained, name = find_weights(f"{profile}/{notebook}"), JUDGED_AS[notebook]
+    judged = Record(ROOT / "outputs" / profile / "06_evaluation").metrics
+    if name not in judged.get("validation", {}):
+        raise FileNotFoundError(f"notebook 06 of {profile} has not judged {name}: run it, for the card's figures")
     net_G, config = read_generator(trained)
     state = net_G.half().state_dict()
-    wrong = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    wrong = [key for key, tensor in state.items() if not torch.isfinite(tensor).all()]
     if wrong:
         raise CheckpointError(f"{trained}: {', '.join(wrong[:3])} cannot be written in 16 bits")
     size = sum(tensor.nbytes for tensor in state.values())
     if size > LIMIT:  # before the generator that is there is replaced
         raise ValueError(f"the generator of {trained} takes {size:,} bytes, and {LIMIT:,} are allowed")
     save_weights(net_G, target, {"generator": vars(config)})
-    digest = sha256(target)
-    write_text(target.with_name(DIGESTS), f"{digest}  {target.name}\n")
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    write_text(target.with_name(DIGESTS), f"{sha256(target)}  {target.name}\n")
+
+    own = Record(trained.parent)
+    run = own if len(own.epochs) else Record(trained.parent.parent)  # a part may have no training of its own
+    settings, last, scores = own.config, run.epochs.iloc[-1], judged["validation"]
+    hues = ("blue", "cyan", "purple")
+    card = jinja2.Template(
+        Path(__file__).with_name("card.md").read_text(),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
+    ).render(
+        file=target.name,
+        size=target.stat().st_size / 1e6,
+        digest=sha256(target),
+        generator=config,
+        parameters=sum(parameter.numel() for parameter in net_G.parameters()),
+        command=f"make release PROFILE={profile} NB={notebook}",
+        settings=settings,
+        gain=settings.get("colour_gain"),
+        gan=settings.get("gan"),
+        env=run.env,
+        epochs=int(last.epoch),
+        hours=float(last.seconds) / 3600,
+        photographs=judged["photographs"],
+        figures=FIGURES,
+        scores={one: scores[one] for one in (*BESIDE, name)},
+        hues={hue: [scores[one][f"error_{hue}"]["value"] for one in (name, "grey")] for hue in hues},
+        truth=scores[name]["colorfulness_truth"]["value"],
     )
-    facts |= {"file": target.name, "size": target.stat().st_size / 1e6, "digest": digest, "generator": config}
-    facts["parameters"] = sum(parameter.numel() for parameter in net_G.parameters())
-    facts["command"] = f"make release PROFILE={profile} NB={notebook}"
-    write_text(target.with_name("README.md"), templates.get_template("card.md").render(facts))
+    write_text(target.with_name("README.md"), card)
     return target
 
 
-def _facts(trained: Path, judged: Path, name: str) -> dict[str, Any]:
-    """What the card says of the training in the folder `trained` and of what notebook 06 found."""
-    scores = Record(judged).metrics
-    if not scores:
-        raise FileNotFoundError(f"{judged} holds no metrics.json: run notebook 06 first, for the card's figures")
-    if name not in scores["validation"]:
-        raise FileNotFoundError(f"notebook 06 has not judged {name}: run it again")
-    run = Record(trained if (trained / "history.csv").is_file() else trained.parent)  # a part may have no own training
-    settings, last = Record(trained).config, run.epochs.iloc[-1]
-    return {
-        "settings": settings,
-        "gain": settings.get("colour_gain"),
-        "gan": settings.get("gan"),
-        "env": run.env,
-        "epochs": int(last.epoch),
-        "hours": float(last.seconds) / 3600,
-        "photographs": scores["photographs"],
-        "figures": FIGURES,
-        "scores": {one: scores["validation"][one] for one in (*BESIDE, name)},
-        "hues": {
-            hue: [scores["validation"][one][f"error_{hue}"]["value"] for one in (name, "grey")]
-            for hue in ("blue", "cyan", "purple")
-        },
-        "truth": scores["validation"][name]["colorfulness_truth"]["value"],
-    }
-
-
-def draw_reference(path: Path = REFERENCE) -> None:
-    """Colour a package's photograph with the shipped generator, small, for the tests."""
-    painted = Colorizer.load(device="cpu")(package_photographs()["astronaut"])
-    save_picture(painted.resize(REFERENCE_SIZE), path)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Command line: release, and colour a package's photograph with it, small, for the tests."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--profile", default="photos", help="a folder of outputs/ (default: %(default)s)")
     parser.add_argument("--notebook", required=True, choices=JUDGED_AS, help="which generator")
@@ -110,12 +97,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         path = release(options.profile, options.notebook)
     except (CheckpointError, FileNotFoundError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    draw_reference()
+        sys.exit(str(error))
+    painted = Colorizer.load(device="cpu")(package_photographs()["astronaut"])
+    save_picture(painted.resize(REFERENCE_SIZE), REFERENCE)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB; look at {REFERENCE.relative_to(ROOT)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

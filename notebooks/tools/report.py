@@ -6,20 +6,20 @@ is notebook 09. Nothing in it is fetched from elsewhere, and it needs no script.
 
 import argparse
 import html
+import io
 import json
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
+from matplotlib.mathtext import math_to_image
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExtractOutputPreprocessor, RegexRemovePreprocessor
 from pygments.formatters import HtmlFormatter
 
-import formulas
 from colorize_lib.files import ROOT
 from executed import SmallFigures, executed_notebooks
 
@@ -36,10 +36,25 @@ class Renderer(IPythonRenderer):
         return html.escape(text) if "//" in url else super().image(text or "picture", url, title)
 
     def inline_math(self, body: str) -> str:
-        return formulas.to_html(body, block=False)
+        return formula(body, "span", "formula")
 
     def block_math(self, body: str) -> str:
-        return formulas.to_html(body, block=True)
+        return formula(body, "div", "formula block")
+
+
+def formula(latex: str, tag: str, kind: str) -> str:
+    """LaTeX as inline SVG, drawn by matplotlib in the colour and size of the text around it: no script, font or network
+    is needed to read it. More than matplotlib's mathtext can draw stays source."""
+    latex = " ".join(latex.split())
+    label, drawn = html.escape(latex), io.BytesIO()
+    try:
+        math_to_image(f"${latex}$", drawn, dpi=72, format="svg", color="black")
+    except ValueError:
+        return f'<{tag} class="{kind}"><code>{label}</code></{tag}>'
+    svg = drawn.getvalue().decode().partition("<svg")[2]
+    svg = re.sub(r'<metadata>.*?</metadata>|<g id="patch_1">.*?</g>', "", svg, flags=re.DOTALL)  # and the white page
+    svg = re.sub(r'(width|height)="([\d.]+)pt"', lambda size: f'{size[1]}="{float(size[2]) / 10:.3f}em"', svg, count=2)
+    return f'<{tag} class="{kind}" role="img" aria-label="{label}"><svg aria-hidden="true"{svg}</{tag}>'
 
 
 def markdown(text: str) -> str:
@@ -51,7 +66,7 @@ def markdown(text: str) -> str:
 def build_site(profile: Path) -> Path:
     """Make `profile`/report anew from the notebooks in `profile`, a folder like outputs/sample; returns index.html.
 
-    Raises FileNotFoundError if no notebook has been run. The old report stays until the new one is whole.
+    The old report stays until the new one is whole.
     """
     paths = sorted(executed_notebooks(profile), key=lambda path: not path.name.startswith(FIRST))
     notebooks = {path: nbformat.read(path, as_version=4) for path in paths}
@@ -78,6 +93,8 @@ def build_site(profile: Path) -> Path:
             ExtractOutputPreprocessor(),
         ],
     )
+    light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("default", "github-dark"))
+    dark = f"@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
     with tempfile.TemporaryDirectory(dir=profile, prefix=".report-") as temporary:
         site = Path(temporary) / "report"
         for place, (path, notebook) in enumerate(notebooks.items()):
@@ -87,7 +104,7 @@ def build_site(profile: Path) -> Path:
             for name, content in made["outputs"].items():
                 (site / name).write_bytes(content)
             (site / pages[place]["file"]).write_text(body)
-        (site / "style.css").write_text((HERE / "style.css").read_text() + code_colours())
+        (site / "style.css").write_text("\n".join([(HERE / "style.css").read_text(), light, dark]))
         shutil.rmtree(profile / "report", ignore_errors=True)
         site.replace(profile / "report")
     return profile / "report" / "index.html"
@@ -95,36 +112,25 @@ def build_site(profile: Path) -> Path:
 
 def facts(folder: Path) -> dict[str, str]:
     """Profile, commit, date, device and torch of a run, as far as it wrote them down."""
-    records = [folder / f"{name}.json" for name in ("config", "env")]
+    records = [folder / "config.json", folder / "env.json"]
     config, env = (json.loads(path.read_text()) if path.is_file() else {} for path in records)
     found = {
         "profile": config.get("profile"),
         "commit": env.get("commit", "")[:7],
         "run on": env.get("started", "")[:10],
+        "device": env.get("device"),
+        "torch": env.get("packages", {}).get("torch"),
     }
-    found |= {"device": env.get("device"), "torch": env.get("packages", {}).get("torch")}
     return {name: value for name, value in found.items() if value}
 
 
-def code_colours() -> str:
-    """The colours of code, for light and for dark pages."""
-    light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("default", "github-dark"))
-    return f"\n{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--profile", default="sample", help="a folder of outputs/ (default: %(default)s)")
-    options = parser.parse_args(argv)
-    try:
-        index = build_site(ROOT / "outputs" / options.profile)
-    except FileNotFoundError as error:
-        print(error, file=sys.stderr)
-        return 1
+    index = build_site(ROOT / "outputs" / parser.parse_args(argv).profile)
     print(f"open {index.relative_to(ROOT)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,9 +3,8 @@
 An executed notebook gets its final name, `outputs/<profile>/<notebook>/<notebook>.ipynb`, only if every cell succeeded.
 One that failed is kept beside it as `<notebook>.failed.ipynb`, with the error at its top.
 
-A notebook that trains can be run by several processes at once, one for each GPU: `--launch="--multi_gpu
---num_processes 4"` takes options of `accelerate launch`. Each process has a kernel of its own, which inherits from the
-launcher where the others are; that of the first process leaves the executed notebook.
+A notebook that trains can be run by several processes, one for each GPU: `--launch="--multi_gpu --num_processes 4"`
+takes options of `accelerate launch`. Each process has a kernel of its own; the first leaves the executed notebook.
 """
 
 import argparse
@@ -40,40 +39,50 @@ TRAINING = "colorize_lib.training"  # what a notebook imports if it trains
 LAUNCHER = ["-m", "accelerate.commands.launch"]
 
 
-class UnfinishedNotebook(RuntimeError):
-    """A notebook that left in the middle without failing."""
+def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> int:
+    """Execute one notebook in a fresh kernel, say how it ended, and return the exit status.
 
-
-def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> Path:
-    """Execute one notebook in a fresh kernel and return where the executed copy is.
-
-    Of several processes the first one leaves it; in the others the notebook runs and is forgotten.
-    Raises PapermillExecutionError if a cell fails, DeadKernelError if the kernel dies and UnfinishedNotebook if a cell
-    leaves, after the failed copy is written.
+    Of several processes the first one leaves the notebook; in the others it runs and is forgotten.
     """
     final = inputs.executed(profile, name)
-    folder, failed, record = final.parent, final.with_suffix(".failed.ipynb"), final.with_name(inputs.RECORD)
-    if not processes.is_main():
+    failed = final.with_suffix(".failed.ipynb")
+    try:
         with _interrupts_to_kernel():
-            _execute(name, None, parameters)
-        return final
-    folder.mkdir(parents=True, exist_ok=True)
+            if processes.is_main():
+                _execute_and_keep(name, profile, parameters, final, failed)
+            else:
+                _execute(name, None, parameters)
+    except (PapermillExecutionError, DeadKernelError) as error:
+        kind = getattr(error, "ename", type(error).__name__)
+        where = f"The whole story: {failed.relative_to(ROOT)}"
+        story = where if processes.is_main() else f"(in process {processes.index()})"
+        print(f"\n{name} failed: {kind}: {getattr(error, 'evalue', error)}\n{story}", file=sys.stderr)
+        return 130 if kind in ("TrainingInterrupted", "KeyboardInterrupt") else 1
+    processes.say(f"== done: {final.relative_to(ROOT)}")
+    return 0
+
+
+def _execute_and_keep(name: str, profile: str, parameters: dict[str, Any], final: Path, failed: Path) -> None:
+    """Execute a notebook into `final`, with a record of what it read, or into `failed` if anything ends it."""
+    record = final.with_name(inputs.RECORD)
+    final.parent.mkdir(parents=True, exist_ok=True)
     for old in (record, final, failed):
         old.unlink(missing_ok=True)
     read = inputs.read_by(name, profile, parameters)  # before: the kernel has what was there then
-    # A launcher of several processes sends SIGTERM when one has failed: the failed copy is to be written all the same.
-    with _interrupts_to_kernel(), tempfile.TemporaryDirectory(dir=folder, prefix=".running-") as temporary:
+    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".running-") as temporary:
         running = Path(temporary) / final.name
         try:
             _execute(name, running, parameters)
-            _refuse_unfinished(running)
-        except BaseException:
+            for index, cell in enumerate(nbformat.read(running, as_version=4).cells):
+                if any(output.output_type == "error" for output in cell.get("outputs", [])):
+                    # sys.exit(0), which papermill takes for success
+                    number, told = cell.execution_count, f"cell [{cell.execution_count}] left the notebook"
+                    raise PapermillExecutionError(index, number, cell.source, "UnfinishedNotebook", told, [])
+            running.replace(final)
+        finally:
             if running.exists():
                 running.replace(failed)
-            raise
-        running.replace(final)
     write_text(record, json.dumps(read, indent=1))
-    return final
 
 
 def _execute(name: str, running: Path | None, parameters: dict[str, Any]) -> None:
@@ -99,42 +108,27 @@ def _execute(name: str, running: Path | None, parameters: dict[str, Any]) -> Non
 def _interrupts_to_kernel() -> Iterator[None]:
     """While the block runs, a first SIGINT or SIGTERM interrupts the kernel alone, so that training can save and fail.
 
-    A second signal acts as it did before. The kernel has a session of its own and never sees the terminal's Ctrl-C.
+    A second one acts as it did before. The kernel has a session of its own and never sees the terminal's Ctrl-C; a
+    launcher of several processes sends SIGTERM when one has failed.
     """
-    previous = {}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def interrupt(number: int, frame: object) -> None:
-        print("\nstopping after a checkpoint (once more to stop at once)", file=sys.stderr, flush=True)
-        for signal_number, handler in previous.items():
-            signal.signal(signal_number, handler)
-        for kernel in psutil.Process().children():
-            kernel.send_signal(signal.SIGINT)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
+    def restore() -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
+    def interrupt(*_: object) -> None:
+        print("\nstopping after a checkpoint (once more to stop at once)", file=sys.stderr, flush=True)
+        restore()
+        for kernel in psutil.Process().children():
+            kernel.send_signal(signal.SIGINT)
 
-def _refuse_unfinished(path: Path) -> None:
-    """Raise UnfinishedNotebook if a cell left with sys.exit(0), which papermill takes for success."""
-    for cell in nbformat.read(path, as_version=4).cells:
-        if any(output.output_type == "error" for output in cell.get("outputs", [])):
-            raise UnfinishedNotebook(f"cell [{cell.execution_count}] left the notebook")
-
-
-def to_run(chosen: list[str], profile: str, parameters: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    """The chosen notebooks that are to be run again, each with what changed of what it reads."""
-    plan: dict[str, list[str]] = {}
-    for name in chosen:
-        changed = inputs.changes(name, profile, inputs.read_by(name, profile, parameters[name]))
-        changed += [one for one in inputs.earlier_notebooks(name, profile, parameters[name]) if one in plan]
-        if changed:
-            plan[name] = changed
-    return plan
+    for number in previous:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -152,12 +146,16 @@ def main(argv: list[str] | None = None) -> int:
     try:
         parameters = load_profile(options.profile, options.set)
         chosen = [find_notebook(name) for name in options.notebooks] or all_notebooks()
-        _refuse_several_processes(chosen)
-        _refuse_missing_folder(parameters)
+        _refuse_what_cannot_run(chosen, parameters)
     except ProfileError as error:
         print(error, file=sys.stderr)
         return 2
-    plan = to_run(chosen, options.profile, parameters) if options.changed else dict.fromkeys(chosen, [])
+    plan: dict[str, list[str]] = {} if options.changed else dict.fromkeys(chosen, [])
+    for name in chosen if options.changed else []:
+        changed = inputs.changes(name, options.profile, parameters[name])
+        changed += [one for one in inputs.earlier_notebooks(name, options.profile, parameters[name]) if one in plan]
+        if changed:
+            plan[name] = changed
     for name, changed in plan.items():
         processes.say(f"== {name} [{options.profile}]{' changed: ' * bool(changed)}{', '.join(changed[:3])}")
         if options.dry_run:
@@ -166,22 +164,9 @@ def main(argv: list[str] | None = None) -> int:
             settings = [f"--set={setting}" for setting in options.set]
             status = _launch(options.launch, ["--profile", options.profile, *settings, name])
         else:
-            status = _run_one(name, options.profile, parameters[name])
+            status = run_notebook(name, options.profile, parameters[name])
         if status:
             return status
-    return 0
-
-
-def _run_one(name: str, profile: str, parameters: dict[str, Any]) -> int:
-    """Run a notebook, say how it ended, and return the exit status."""
-    try:
-        processes.say(f"== done: {run_notebook(name, profile, parameters).relative_to(ROOT)}")
-    except (PapermillExecutionError, DeadKernelError, UnfinishedNotebook) as error:
-        failed = inputs.executed(profile, name).with_suffix(".failed.ipynb").relative_to(ROOT)
-        kind = getattr(error, "ename", type(error).__name__)
-        story = f"The whole story: {failed}" if processes.is_main() else f"(in process {processes.index()})"
-        print(f"\n{name} failed: {kind}: {getattr(error, 'evalue', error)}\n{story}", file=sys.stderr)
-        return 130 if kind in ("TrainingInterrupted", "KeyboardInterrupt") else 1
     return 0
 
 
@@ -201,23 +186,15 @@ def _trains(name: str) -> bool:
     return TRAINING in (NOTEBOOKS / f"{name}.ipynb").read_text()
 
 
-def _refuse_missing_folder(parameters: dict[str, dict[str, Any]]) -> None:
-    """Raise ProfileError before anything is run if the folder of photographs is not there."""
+def _refuse_what_cannot_run(chosen: list[str], parameters: dict[str, dict[str, Any]]) -> None:
+    """Raise ProfileError before anything runs if the photographs are not there, or under a launcher of several
+    processes unless there is one notebook, which trains: a launcher brings its processes together once."""
     for values in parameters.values():
         if values.get("folder") and not (folder := from_root(values["folder"])).is_dir():
             raise ProfileError(f"the folder of photographs {folder} does not exist")
-
-
-def _refuse_several_processes(chosen: list[str]) -> None:
-    """Raise ProfileError under a launcher of several processes unless there is one notebook to run, which trains.
-
-    A launcher brings its processes together once, so every notebook needs a launcher of its own.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return
-    if len(chosen) > 1:
+    if processes.count() > 1 and len(chosen) > 1:
         raise ProfileError("several processes run one notebook at a time; `--launch` launches each by itself")
-    if not _trains(chosen[0]):
+    if processes.count() > 1 and not _trains(chosen[0]):
         raise ProfileError(f"{chosen[0]} does not train: run it in one process")
 
 

@@ -3,20 +3,10 @@
 import ast
 import re
 import subprocess
-from itertools import combinations
 from pathlib import Path
 
 import pytest
-from notebook_tools import (
-    NOTEBOOKS,
-    ROOT,
-    bootstrap_cells,
-    code_cells,
-    copy_repository,
-    parameter_cells,
-    parameters,
-    read,
-)
+from notebook_tools import NOTEBOOKS, ROOT, bootstrap_cells, code_cells, copy_repository, parameter_cells, read
 
 from profiles import load_profile
 
@@ -24,24 +14,31 @@ MAX_LINES = 15
 PROFILES = sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml"))
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
 STEPS = {"backward", "step", "zero_grad", "optimize"}  # calls that make a training loop
+IMPORTS = (ast.Import, ast.ImportFrom)
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def is_import_cell(source: str) -> bool:
-    return all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(source).body)
+def nodes(*sources: str) -> list[ast.AST]:
+    """The syntax trees of some cells, flattened. Cells that do not parse raise SyntaxError."""
+    return [node for source in sources for node in ast.walk(ast.parse(source))]
 
 
-def nodes(path: Path) -> list[ast.AST]:
-    """The syntax trees of all code cells but the bootstrap, flattened. Cells that do not parse raise SyntaxError."""
-    bootstrap = bootstrap_cells(path)
-    return [node for cell in code_cells(path) if cell not in bootstrap for node in ast.walk(ast.parse(cell.source))]
+def own_cells(path: Path) -> list[str]:
+    """The code that is the notebook's own: without the bootstrap cell and the parameters."""
+    others = [*bootstrap_cells(path), *parameter_cells(path)]
+    return [cell.source for cell in code_cells(path) if cell not in others]
 
 
-def calls(tree: ast.AST | list[ast.AST]) -> list[str]:
+def calls(*sources: str) -> list[str]:
     """What is called, as it is written: `plots.save`, `history.cut`."""
-    walked = tree if isinstance(tree, list) else ast.walk(tree)
-    return [ast.unparse(node.func) for node in walked if isinstance(node, ast.Call)]
+    return [ast.unparse(node.func) for node in nodes(*sources) if isinstance(node, ast.Call)]
+
+
+def parameters(path: Path) -> dict[str, object]:
+    """Name -> default."""
+    return {line.target.id: ast.literal_eval(line.value) for line in ast.parse(parameter_cells(path)[0].source).body}
 
 
 def test_there_are_notebooks_with_numbers_of_their_own():
@@ -53,110 +50,72 @@ def test_there_are_notebooks_with_numbers_of_their_own():
 @every_notebook
 def test_is_stripped(path):
     notebook = read(path)
-    for cell in code_cells(path):
-        assert cell.outputs == []
-        assert cell.execution_count is None
-    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code_cells(path))
+    assert all(set(cell.metadata) <= {"tags"} and cell.source.strip() for cell in notebook.cells)
     assert set(notebook.metadata) <= {"kernelspec", "language_info"}
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.metadata.get("language_info", {"name": "python"}) == {"name": "python"}
 
 
 @every_notebook
-def test_opens_with_a_title_and_its_own_colab_badge(path):
-    first = read(path).cells[0]
-    assert first.cell_type == "markdown"
-    assert first.source.startswith(f"# {path.name[:2]} · ")
-    repository = re.search(r'"(https://github\.com/[^"]+)"', bootstrap_cells(path)[0].source)[1]
+def test_opens_with_title_badge_and_what_it_needs_and_then_the_bootstrap_cell_of_all_notebooks(path):
+    first, second = read(path).cells[:2]
+    assert first.cell_type == "markdown" and first.source.startswith(f"# {path.name[:2]} · ")
+    repository = re.search(r'"(https://github\.com/[^"]+)"', second.source)[1]
     address = repository.replace("https://github.com/", "https://colab.research.google.com/github/")
     badge = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     assert f"\n{badge}({address}/blob/main/{path.relative_to(ROOT).as_posix()})\n" in first.source
+    assert all(word in first.source for word in ("**Reads**", "**Writes**", "**Takes**"))
+    assert bootstrap_cells(path) == [second]
+    assert second.source == bootstrap_cells(NOTEBOOKS[0])[0].source
 
 
 @every_notebook
-def test_says_what_it_reads_and_writes_and_how_long_it_takes(path):
-    first = read(path).cells[0].source
-    assert all(word in first for word in ("**Reads**", "**Writes**", "**Takes**"))
-
-
-@every_notebook
-def test_has_the_bootstrap_cell_of_all_notebooks_second(path):
-    assert len(bootstrap_cells(path)) == 1
-    assert read(path).cells[1] == bootstrap_cells(path)[0]
-    assert bootstrap_cells(path)[0].source == bootstrap_cells(NOTEBOOKS[0])[0].source
-
-
-@every_notebook
-def test_parameters_are_plain_typed_literals(path):
-    assert len(parameter_cells(path)) == 1
-    cell = parameter_cells(path)[0]
+def test_parameters_are_plain_typed_literals_that_are_used_and_never_assigned_again(path):
+    (cell,) = parameter_cells(path)
     assert cell.cell_type == "code"
-    for line in ast.parse(cell.source).body:
-        assert isinstance(line, ast.AnnAssign), ast.unparse(line)
-        assert isinstance(line.target, ast.Name), ast.unparse(line)
+    lines = ast.parse(cell.source).body
+    for line in lines:
+        assert isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name), ast.unparse(line)
         assert type(ast.literal_eval(line.value)) is TYPES[ast.unparse(line.annotation)], ast.unparse(line)
-    names = [line.target.id for line in ast.parse(cell.source).body]
-    assert len(set(names)) == len(names)
-    assert names[0] == "profile"
-
-
-@every_notebook
-def test_every_parameter_is_used_and_none_is_assigned_again(path):
-    others = [cell for cell in code_cells(path) if cell not in parameter_cells(path)]
-    names = [node for cell in others for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
-    declared = set(parameters(path))
-    assert declared <= {name.id for name in names if isinstance(name.ctx, ast.Load)}
-    assert not declared & {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    assert len(parameters(path)) == len(lines) and list(parameters(path))[0] == "profile"
+    names = [node for node in nodes(*own_cells(path)) if isinstance(node, ast.Name)]
+    assert set(parameters(path)) <= {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    assert not set(parameters(path)) & {name.id for name in names if isinstance(name.ctx, ast.Store)}
 
 
 @every_notebook
 def test_imports_are_in_one_cell_before_the_parameters(path):
-    bootstrap = bootstrap_cells(path)
-    kinds = (ast.Import, ast.ImportFrom)
-    with_imports = [
-        cell
-        for cell in code_cells(path)
-        if cell not in bootstrap and any(isinstance(node, kinds) for node in ast.walk(ast.parse(cell.source)))
-    ]
-    assert len(with_imports) == 1
-    assert is_import_cell(with_imports[0].source)
-    cells = read(path).cells
-    assert cells.index(with_imports[0]) < cells.index(parameter_cells(path)[0])
+    (cell,) = [source for source in own_cells(path) if any(isinstance(node, IMPORTS) for node in nodes(source))]
+    assert all(isinstance(node, IMPORTS) for node in ast.parse(cell).body)
+    sources = [one.source for one in read(path).cells]
+    assert sources.index(cell) < sources.index(parameter_cells(path)[0].source)
 
 
 @every_notebook
-def test_defines_nothing_that_belongs_in_the_library(path):
-    definitions = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    assert [ast.unparse(node) for node in nodes(path) if isinstance(node, definitions)] == []
-
-
-@every_notebook
-def test_has_no_training_loop(path):
+def test_defines_nothing_that_belongs_in_the_library_and_has_no_training_loop(path):
     """No while, no for over batches or epochs, no for longer than one statement, and no step of an optimiser."""
-    tree = nodes(path)
-    assert not any(isinstance(node, ast.While | ast.AsyncFor) for node in tree)
+    tree = nodes(*own_cells(path))
+    assert not [ast.unparse(node) for node in tree if isinstance(node, (*DEFINITIONS, ast.While, ast.AsyncFor))]
     for loop in (node for node in tree if isinstance(node, ast.For | ast.comprehension)):
         names = {node.id for node in ast.walk(loop.iter) if isinstance(node, ast.Name)}
         assert not [name for name in names if name.endswith(("_dl", "loader")) or "epochs" in name]
-    assert all(len(loop.body) == 1 for loop in tree if isinstance(loop, ast.For))
-    assert not STEPS & {call.split(".")[-1] for call in calls(tree)}
+        assert isinstance(loop, ast.comprehension) or len(loop.body) == 1
+    assert not STEPS & {call.split(".")[-1] for call in calls(*own_cells(path))}
 
 
 @every_notebook
-def test_cells_are_short_and_not_empty(path):
-    exempt = [*bootstrap_cells(path), *parameter_cells(path)]
-    cells = [cell for cell in code_cells(path) if cell not in exempt and not is_import_cell(cell.source)]
-    lengths = {cell.source.splitlines()[0]: len(cell.source.splitlines()) for cell in cells}
-    assert {first: lines for first, lines in lengths.items() if lines > MAX_LINES} == {}
-    assert all(cell.source.strip() for cell in read(path).cells)
+def test_cells_are_short(path):
+    cells = [cell for cell in own_cells(path) if not isinstance(ast.parse(cell).body[0], IMPORTS)]
+    assert [cell for cell in cells if len(cell.splitlines()) > MAX_LINES] == []
 
 
 @every_notebook
 def test_starts_its_own_run_and_writes_metrics_last(path):
-    starts = [node for node in nodes(path) if isinstance(node, ast.Call) and ast.unparse(node.func) == "start_run"]
-    assert [[ast.unparse(argument) for argument in call.args] for call in starts] == [["profile", repr(path.stem)]]
-    writers = [cell for cell in code_cells(path) if "run.write_metrics" in calls(ast.parse(cell.source))]
-    assert writers == code_cells(path)[-1:]
+    cells = own_cells(path)
+    assert f"start_run(profile, {path.stem!r}" in ast.unparse(ast.parse("\n".join(cells)))
+    assert calls(*cells).count("start_run") == 1
+    assert [cell for cell in cells if "run.write_metrics" in calls(cell)] == cells[-1:]
 
 
 def test_make_badges_stamps_every_badge_and_colab_cell_and_nothing_else(tmp_path):
@@ -178,10 +137,12 @@ def test_make_badges_stamps_every_badge_and_colab_cell_and_nothing_else(tmp_path
     assert [path.name for path in copy.rglob("*.bak")] == []
 
 
-def test_a_parameter_has_one_type_and_one_default_in_all_notebooks():
-    for one, other in combinations(NOTEBOOKS, 2):
-        shared = parameters(one).keys() & parameters(other).keys()
-        assert {name: parameters(one)[name] for name in shared} == {name: parameters(other)[name] for name in shared}
+def test_a_parameter_has_one_type_and_one_default_in_all_notebooks_that_of_the_profile_colab():
+    defaults = {(name, repr(value)) for path in NOTEBOOKS for name, value in parameters(path).items()}
+    assert len(defaults) == len(dict(defaults))
+    loaded = load_profile("colab", [])
+    for path in NOTEBOOKS:
+        assert loaded[path.stem].items() <= parameters(path).items()
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -189,9 +150,3 @@ def test_profile_loads(profile):
     loaded = load_profile(profile, [])
     assert list(loaded) == [path.stem for path in NOTEBOOKS]
     assert all(values["profile"] == profile for values in loaded.values())
-
-
-def test_the_defaults_are_the_profile_colab():
-    loaded = load_profile("colab", [])
-    for path in NOTEBOOKS:
-        assert loaded[path.stem] == {key: parameters(path)[key] for key in loaded[path.stem]}

@@ -15,7 +15,6 @@ from notebook_tools import NOTEBOOKS, ROOT, read
 from pictures import photograph, save
 from PIL import Image
 
-import formulas
 import publish
 import report
 from executed import SmallFigures, has_picture, saved_figures
@@ -41,30 +40,20 @@ REVIEWED = {
 # --- executed notebooks for the tests -------------------------------------------------------------------------------
 
 
-def png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def noisy(seed: int, size: tuple[int, int] = (400, 120)) -> Image.Image:
     """A picture with as many colours as a photograph."""
     noise = np.random.default_rng(seed).normal(0, 6, (size[1], size[0], 3))
     return Image.fromarray((np.asarray(photograph(seed, size)) + noise).clip(0, 255).astype(np.uint8))
 
 
-def chart() -> Image.Image:
-    picture = Image.new("RGB", (400, 200), "white")
-    picture.paste("navy", (20, 20, 380, 24))
-    return picture
-
-
-def clear() -> Image.Image:
-    return Image.new("RGBA", (40, 40), (255, 255, 255, 0))
+CHART = Image.new("RGB", (400, 200), "white")
+CHART.paste("navy", (20, 20, 380, 24))
 
 
 def shown(picture: Image.Image) -> nbformat.NotebookNode:
-    data = base64.b64encode(png(picture)).decode()
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
     return new_output("display_data", {"image/png": data, "text/plain": "<Figure size 900x300 with 1 Axes>"})
 
 
@@ -78,23 +67,20 @@ def executed(name: str, profile: str, **parameters) -> nbformat.NotebookNode:
     for seed, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.outputs = [shown(noisy(seed)) for _ in saved_figures(cell.source)[:1]]
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in parameters.items())
-    injected = new_code_cell(f"# Parameters\n{lines}", metadata={"tags": ["injected-parameters"]})
     wide = "<table><tr>" + "".join(f"<td>column {i}</td>" for i in range(40)) + "</tr></table>"
+    formulas = "## A formula\n\nInline $L_1 = \\frac{1}{n}$ and\n\n$$\\sum_i x_i^2$$\n\n|a|b|\n|-|-|\n|1|2|"
     notebook.cells += [
-        injected,
+        new_code_cell(f"# Parameters\n{lines}", metadata={"tags": ["injected-parameters"]}),
         new_code_cell("print()", outputs=[printed(f"in {MACHINE}/outputs/x\n"), printed("word " * 200)]),
         new_code_cell("load()", outputs=[printed("got /root/.cache/a/b.pth\n", "stderr")]),
         new_code_cell("unknown_figure()", outputs=[shown(noisy(99))]),
         new_code_cell("table", outputs=[new_output("execute_result", {"text/html": wide, "text/plain": "table"})]),
         new_code_cell("findings", outputs=[new_output("execute_result", {"text/markdown": "- **Best** of all"})]),
-        new_markdown_cell(
-            "## A formula\n\nInline $L_1 = \\frac{1}{n}$ and\n\n$$\\sum_i x_i^2$$\n\n|a|b|\n|-|-|\n|1|2|"
-        ),
-        new_code_cell("chart()\nx = " + "1 + " * 80 + "1", outputs=[shown(chart())]),
+        new_markdown_cell(formulas),
+        new_code_cell("chart()\nx = " + "1 + " * 80 + "1", outputs=[shown(CHART)]),
     ]
-    path = f"{MACHINE}/notebooks/{name}.ipynb"
     given = {"profile": profile, **parameters}
-    notebook.metadata.papermill = {"input_path": path, "output_path": path, "parameters": given}
+    notebook.metadata.papermill = {"input_path": f"{MACHINE}/notebooks/{name}.ipynb", "parameters": given}
     return notebook
 
 
@@ -104,8 +90,8 @@ def write_profile(folder: Path, source: str = "folder", names: list[str] = RUN) 
         home = folder / name
         (home / "part").mkdir(parents=True)
         of_source = {"source": source, "folder": "/mnt/disk/my album"} if name[:2] == "01" else {}
-        nbformat.write(executed(name, folder.name, **of_source), home / f"{name}.ipynb")
-        nbformat.write(executed(name, folder.name), home / f"{name}.failed.ipynb")
+        for ending in (".ipynb", ".failed.ipynb"):
+            nbformat.write(executed(name, folder.name, **of_source), home / f"{name}{ending}")
         env = {"commit": "0123456789abcdef", "device": "cpu", "started": "2026-01-02T03:04:05+00:00"}
         (home / "env.json").write_text(json.dumps({**env, "packages": {"torch": "2.15.0"}}))
         (home / "config.json").write_text(json.dumps({"profile": folder.name, "folder": "/mnt/disk/my album"}))
@@ -123,6 +109,9 @@ def profile(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(profile) -> Path:
+    """Made twice: what a report left is replaced."""
+    (profile / "report").mkdir()
+    (profile / "report" / "old.html").write_text("old")
     return report.build_site(profile).parent
 
 
@@ -171,73 +160,67 @@ def pages(site: Path) -> list[Path]:
     return sorted(site.glob("*.html"))
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_page_is_wider_than_the_screen_and_every_picture_is_there(site, open_page, width):
+BRIGHTNESS = """["backgroundColor", "color"].map(what =>
+    getComputedStyle(document.body)[what].match(/[0-9]+/g).slice(0, 3).reduce((sum, one) => sum + Number(one), 0) / 3)
+"""
+
+
+def test_no_page_is_wider_than_the_screen_every_picture_is_there_and_light_and_dark_can_be_read(site, open_page):
     assert [path.stem for path in pages(site)] == [*RUN[:-1], "index"]
+    assert [path.name for path in site.parent.glob(".report-*")] == []
     for path in pages(site):
-        page = open_page(path, viewport={"width": width, "height": 700})
+        page = open_page(path, color_scheme="light")
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+        for width in (390, 1280):
+            page.set_viewport_size({"width": width, "height": 700})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
         page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
         page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
         pictures = page.evaluate("[...document.images].map(i => [i.alt.trim(), i.naturalWidth])")
         assert pictures and all(alt and natural for alt, natural in pictures), path.name
+        paper, ink = page.evaluate(BRIGHTNESS)
+        assert paper > 240 and ink < 60
+        page.emulate_media(color_scheme="dark")
+        paper, ink = page.evaluate(BRIGHTNESS)
+        assert paper < 60 and ink > 200
 
 
-def test_dark_and_light_differ_and_can_be_read(site, open_page):
-    script = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
-    light = open_page(site / "index.html", color_scheme="light").evaluate(script)
-    dark = open_page(site / "index.html", color_scheme="dark").evaluate(script)
-    brightness = [[sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in of] for of in (light, dark)]
-    assert brightness[0][0] > 240 and brightness[0][1] < 60
-    assert brightness[1][0] < 60 and brightness[1][1] > 200
-
-
-def test_code_is_folded_and_opens_without_a_script(site, open_page):
-    page = open_page(site / f"{RUN[0]}.html", java_script_enabled=False)
-    code = page.get_by_text("find_photographs(photo_config)").first
-    assert not code.is_visible()
-    page.locator("details", has=code).locator("summary").click()
-    assert code.is_visible()
-    assert "COLAB_RELEASE_TAG" not in page.content()  # the cell that prepares Colab is of no use here
-    assert all("<script" not in path.read_text().lower() for path in pages(site))
-
-
-def test_one_can_go_from_the_results_to_every_notebook(site, open_page):
-    page = open_page(site / "index.html")
+def test_without_a_script_code_opens_and_one_can_go_from_the_results_to_every_notebook(site, open_page):
+    page = open_page(site / "index.html", java_script_enabled=False)
     text = page.inner_text("main")
     assert text.index("What came out?") < text.index("Best of all") and "0123456" in text and "2026-01-02" in text
+    assert page.locator(".notebooks a").count() == len(RUN) - 1
     for name in RUN[:-1]:
         page.locator("[rel=next]").click()
         page.wait_for_url(f"**/{name}.html")
+        assert "COLAB_RELEASE_TAG" not in page.content()  # the cell that prepares Colab is of no use here
+        formulas = page.locator(".formula")
+        labels = [one.get_attribute("aria-label") for one in formulas.all()][-2:]
+        assert labels == [r"L_1 = \frac{1}{n}", r"\sum_i x_i^2"]
+        heights = [one.bounding_box()["height"] for one in page.locator(".formula svg").all()]
+        assert len(heights) == formulas.count() and all(8 < height < 80 for height in heights)
     assert page.locator("[rel=next]").count() == 0
     page.get_by_role("link", name="colorize-lab").click()
     page.wait_for_url("**/index.html")
-    assert page.locator(".notebooks a").count() == len(RUN) - 1
+    page.goto((site / f"{RUN[0]}.html").as_uri())
+    code = page.get_by_text("find_photographs(photo_config, size=size)").first
+    assert page.locator("details", has=code).count() == 1 and not code.is_visible()
+    page.locator("details", has=code).locator("summary").click()
+    assert code.is_visible()
+    assert "<code>" in report.formula(r"\begin{cases} a \end{cases}", "div", "formula")  # more than can be drawn
 
 
 def test_every_link_leads_somewhere_and_pictures_are_fetched_when_they_are_looked_at(site):
     for path in pages(site):
         text = path.read_text()
+        assert "<script" not in text.lower()
         assert all('loading="lazy"' in tag for tag in re.findall(r"<img[^>]*>", text)), path.name
         for link in re.findall(r'(?:href|src)="([^"]*)"', text):
             address, fragment = urldefrag(link.replace("&amp;", "&"))
-            if address.startswith(("https://arxiv.org/", "https://doi.org/", "data:")):
-                continue
-            target = path.parent / address if address else path
-            assert target.is_file(), f"{path.name}: {link}"
-            assert not fragment or f'id="{fragment}"' in target.read_text(), f"{path.name}: {link}"
-
-
-def test_formulas_are_drawn_without_a_script(site, open_page):
-    page = open_page(site / f"{RUN[0]}.html")
-    assert [one.get_attribute("aria-label") for one in page.locator(".formula").all()] == [
-        r"L_1 = \frac{1}{n}",
-        r"\sum_i x_i^2",
-    ]
-    boxes = [one.bounding_box() for one in page.locator(".formula svg").all()]
-    assert len(boxes) == 2 and all(8 < box["height"] < 80 for box in boxes)
-    assert "<code>" in formulas.to_html(r"\begin{cases} a \end{cases}", block=True)
+            if not address.startswith(("https://arxiv.org/", "https://doi.org/", "data:")):
+                target = path.parent / address if address else path
+                assert target.is_file(), f"{path.name}: {link}"
+                assert not fragment or f'id="{fragment}"' in target.read_text(), f"{path.name}: {link}"
 
 
 def test_without_09_the_first_notebook_is_the_first_page(tmp_path):
@@ -246,29 +229,26 @@ def test_without_09_the_first_notebook_is_the_first_page(tmp_path):
     assert [path.stem for path in pages(index.parent)] == [RUN[1], "index"]
 
 
-@pytest.mark.parametrize("picture, kind", [(chart(), "png"), (noisy(0), "jpeg"), (clear(), "png")])
-def test_pictures_are_small_and_charts_exact_on_white(picture, kind):
-    cell = new_code_cell("curves.save(x, run.figures / 'a.png')".replace("'", '"'), outputs=[shown(picture)])
+CLEAR = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
+
+
+@pytest.mark.parametrize("picture, kind, part", [(CHART, "png", 1), (noisy(0), "jpeg", 3), (CLEAR, "png", 1)])
+def test_pictures_are_small_and_charts_exact_on_white(picture, kind, part):
+    before = shown(picture).data["image/png"]
+    cell = new_code_cell('curves.save(x, run.figures / "a.png")', outputs=[shown(picture)])
     data = SmallFigures().preprocess_cell(cell, {}, 0)[0].outputs[0].data
-    small = base64.b64decode(data.pop(f"image/{kind}"))
-    assert len(small) <= len(png(picture)) / (1 if kind == "png" else 3) and list(data) == ["text/plain"]
+    small = data.pop(f"image/{kind}")
+    assert len(small) <= len(before) / part and list(data) == ["text/plain"]
     assert cell.outputs[0].metadata[f"image/{kind}"] == {"width": picture.width, "height": picture.height, "alt": "a"}
     if kind == "png":
-        np.testing.assert_array_equal(Image.open(io.BytesIO(small)), picture.convert("RGB"))
-
-
-def test_a_report_replaces_the_one_before(profile, site):
-    (site / "old.html").write_text("old")
-    report.build_site(profile)
-    assert not (site / "old.html").exists()
-    assert [path.name for path in profile.glob(".report-*")] == []
+        exact = Image.open(io.BytesIO(base64.b64decode(small)))
+        np.testing.assert_array_equal(exact, picture.convert("RGB"))
 
 
 @pytest.mark.parametrize("tool", [report, publish])
-def test_without_any_notebook_it_says_what_to_do(capsys, tool):
-    assert tool.main(["--profile", "nothing"]) == 1
-    told = capsys.readouterr().err
-    assert told == "outputs/nothing holds no executed notebook: `make run-all PROFILE=nothing` makes them\n"
+def test_without_any_notebook_it_says_what_to_do(tool):
+    with pytest.raises(SystemExit, match="^outputs/nothing holds no executed notebook: `make run-all PROFILE=nothing`"):
+        tool.main(["--profile", "nothing"])
 
 
 # --- published copies -----------------------------------------------------------------------------------------------
@@ -282,19 +262,15 @@ def shows_picture(cell: nbformat.NotebookNode) -> bool:
     return any(map(has_picture, cell.get("outputs", [])))
 
 
-def test_only_reviewed_figures_are_published(published):
+def test_only_reviewed_figures_are_published_and_the_command_that_shows_the_others(published):
     """A new figure is either tagged `photographs`, or shows none of the data set and is added to REVIEWED."""
     assert {name[:2]: publish.open_figures(name) for name in NAMES} == REVIEWED
     for name, notebook in copies(published).items():
         shown = {figure for cell in notebook.cells if shows_picture(cell) for figure in saved_figures(cell.source)}
         assert shown == REVIEWED[name[:2]]
         assert not any(shows_picture(cell) for cell in notebook.cells if not saved_figures(cell.source))
-
-
-def test_what_is_left_out_says_which_command_shows_it(published):
-    texts = {name[:2]: json.dumps(notebook) for name, notebook in copies(published).items()}
-    assert "`make run NB=01 PROFILE=photos PHOTOS=DIR` shows them" in texts["01"]
-    assert "`make run NB=07 PROFILE=photos` shows them" in texts["07"]
+        command = f"make run NB={name[:2]} PROFILE=photos{' PHOTOS=DIR' if name[:2] == '01' else ''}"
+        assert f"`{command}` shows them" in json.dumps(notebook)
 
 
 def test_photographs_of_packages_stay(tmp_path):
@@ -327,26 +303,22 @@ def test_paths_become_neutral(text, expected):
     assert publish.neutral(text, "/home/me/lab") == expected
 
 
-def test_copies_are_valid_small_and_of_formats_that_github_shows(published):
+def test_copies_are_valid_small_with_their_records_and_other_files_stay(published):
+    assert sorted(path.name for path in published.iterdir()) == [*RUN, "benchmarks.json", "strip.jpg"]
+    found = sorted(path.name for path in (published / RUN[1]).rglob("*.*"))
+    assert found == [f"{RUN[1]}.ipynb", "config.json", "env.json", "history.csv"]
     for name, notebook in copies(published).items():
         nbformat.validate(notebook)
         assert set(notebook.metadata) == {"kernelspec", "language_info"}
-        assert (published / name / f"{name}.ipynb").stat().st_size <= publish.NOTEBOOK_LIMIT
+        assert (published / name / f"{name}.ipynb").stat().st_size <= publish.LIMIT
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         kinds = {kind for output in outputs for kind in output.get("data", {})}
         assert kinds <= {"image/png", "image/jpeg", "text/plain", "text/html", "text/markdown"}
 
 
-@pytest.mark.parametrize("limit", ["NOTEBOOK_LIMIT", "LIMIT"])
-def test_what_is_too_large_is_refused_and_nothing_is_replaced(profile, tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(publish, limit, 10_000)
+def test_what_is_too_large_is_refused_and_nothing_is_replaced(profile, tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "LIMIT", 10_000)
     save(photograph(), tmp_path / RUN[0] / "before.png")
-    with pytest.raises(publish.TooLarge, match="bytes, and 10,000 are allowed"):
+    with pytest.raises(SystemExit, match="bytes, and 10,000 are allowed"):
         publish.publish(profile, tmp_path)
     assert [path.name for path in tmp_path.rglob("*.*")] == ["before.png"]
-
-
-def test_records_and_the_strip_go_along_and_other_files_stay(published):
-    assert sorted(path.name for path in published.iterdir()) == [*RUN, "benchmarks.json", "strip.jpg"]
-    found = sorted(path.name for path in (published / RUN[1]).rglob("*.*"))
-    assert found == [f"{RUN[1]}.ipynb", "config.json", "env.json", "history.csv"]
