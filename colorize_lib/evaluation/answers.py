@@ -18,8 +18,6 @@ from ..models.weights import load_generator
 
 Paint = Callable[[torch.Tensor], torch.Tensor]  # L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]
 
-THUMBNAIL = 16  # pixels of the lightness thumbnails by which pictures are compared
-
 
 def mean_ab(dl: LabLoader) -> torch.Tensor:
     """The mean ab of all pixels of a loader's photographs, each taken once: (1,2,1,1), on the CPU."""
@@ -46,20 +44,19 @@ class NearestNeighbor:
 
     def __init__(self, train_dl: LabLoader):
         self.dataset = train_dl.dataset
-        self.thumbnails = torch.cat([_thumbnails(batch["L"]) for batch in train_dl.in_order()])  # (M,256)
+        self.thumbnails = torch.cat([self.thumbnail(batch["L"]) for batch in train_dl.in_order()])  # (M,256)
 
     def __call__(self, L: torch.Tensor) -> torch.Tensor:
-        distances = [torch.cdist(_thumbnails(one), self.thumbnails) for one in (L, L.flip(-1))]  # each (N,M)
+        distances = [torch.cdist(self.thumbnail(one), self.thumbnails) for one in (L, L.flip(-1))]  # each (N,M)
         (straight, row), (mirrored, mirror_row) = (one.min(dim=1) for one in distances)
         flip = mirrored < straight
         rows = torch.where(flip, mirror_row, row).cpu().numpy()
         _, ab = color.to_lab(self.dataset.rgb(rows).to(L.device), flip)
         return color.lab_to_rgb(L, ab)
 
-
-def _thumbnails(L: torch.Tensor) -> torch.Tensor:
-    """(N,1,H,W) to (N,THUMBNAIL**2)."""
-    return F.adaptive_avg_pool2d(L, THUMBNAIL).flatten(1)
+    @staticmethod
+    def thumbnail(L: torch.Tensor) -> torch.Tensor:
+        return F.adaptive_avg_pool2d(L, 16).flatten(1)
 
 
 def simple_answers(train_dl: LabLoader) -> dict[str, Paint]:
@@ -71,9 +68,8 @@ def simple_answers(train_dl: LabLoader) -> dict[str, Paint]:
 def find_generators(folder: Path, places: dict[str, str], size: int, photographs: str) -> dict[str, nn.Module]:
     """The trained generators of a profile's folder that can be judged together; the others are named with the reason.
 
-    places: the name for readers -> the run's folder below `folder`, which holds net_G.safetensors and config.json.
-    size: of the pictures, in pixels. photographs: `PhotoSet.digest` of those that generators of photographs must have
-    been trained on: one trained on others may have seen those that it is judged by.
+    places: the name for readers -> the run's folder below `folder`. size: of the pictures, in pixels. photographs:
+    `PhotoSet.digest` of those to be trained on: a generator of others may have seen those that it is judged by.
     """
     found = {}
     for name, place in places.items():

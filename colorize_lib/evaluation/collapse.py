@@ -37,11 +37,9 @@ def mean_color_spread(ab: torch.Tensor) -> float:
 
 
 def diversity(ab_hat: torch.Tensor, ab: torch.Tensor) -> dict[str, float]:
-    """The two figures of the collapse detector, each a ratio of generated to true, 1 being ideal.
-
-    `entropy_ratio`: of `color_entropy`, low if few colours are used at all. `spread_ratio`: of `mean_color_spread`, low
-    if every image gets the same colours, however many. Dull regression has low ratios too, but not as low.
-    """
+    """The two figures of the collapse detector, each a ratio of generated to true: `entropy_ratio` of `color_entropy`,
+    low if few colours are used at all, `spread_ratio` of `mean_color_spread`, low if every image gets the same colours,
+    however many. Dull regression has low ratios too, but not as low."""
     return {name: of(ab_hat) / of(ab) for name, of in zip(RATIOS, (color_entropy, mean_color_spread), strict=True)}
 
 
@@ -64,10 +62,8 @@ def verdicts(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 def detailed_validation(sea: np.ndarray | None = None) -> Callable[[nn.Module, LabLoader], dict[str, float]]:
     """A `score` for the training loop: the figures of `metrics.validate`, `diversity`, `error_` with each hue's name,
-    and blue_as_green: the share of blue pixels painted green. A figure without pixels is left out.
-
-    sea: which validation images the last is taken from, bool (N,); None for all.
-    """
+    and blue_as_green: the share of blue pixels painted green, of the images of `sea`, bool (N,), or all. A figure
+    without pixels is left out."""
 
     def score(net_G: nn.Module, val_dl: LabLoader) -> dict[str, float]:
         batches = [(batch["L"], colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl]

@@ -25,10 +25,9 @@ class NothingToScore(ValueError):
 def match_files(predictions: Path, truths: Path) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
     """Match pictures by name: (prediction, truth) pairs, predictions without a truth, truths without a prediction.
 
-    `sub/a.png` or `sub/a_anything.png` belongs to the truth `sub/a.jpg`: folders below the two are part of the name. Of
-    several truths that fit (`a` and `a_b` for `a_b_fake`), the longest name counts.
-    Raises FileNotFoundError for a missing folder, and NothingToScore if two files claim one truth, if two truths have
-    one name, or if nothing matches.
+    `sub/a.png` or `sub/a_anything.png` belongs to the truth `sub/a.jpg`; of `a` and `a_b`, `a_b_fake` to the longer.
+    Raises FileNotFoundError for a missing folder, and NothingToScore if two files claim one truth or one name, or if
+    nothing matches.
     """
     for folder in (predictions, truths):
         if not folder.is_dir():
@@ -60,12 +59,11 @@ def score_folders(
 ) -> tuple[Scores, dict]:
     """Score every picture of one folder against its namesake in the other: the scores, and a report for JSON.
 
-    size: both are squashed to size x size first (bicubic), as the validation photographs of the notebooks are.
-    download: fetch the weights of LPIPS and FID. tell: takes messages about files without a partner or unreadable.
-    The report has `n`, `size`, each figure's mean, its 95 % interval over images as `..._ci` [low, high], and `fid`
-    where its weights are at hand; beside them `grey`, the same of the grey answer, and `floor`, what the true pictures'
-    two halves have between them in the figures that compare whole sets.
-    Raises FileNotFoundError, or NothingToScore, also if both folders are one: every picture would be its own truth.
+    size: both are squashed to size x size first, as the notebooks' photographs are. download: fetch the weights of
+    LPIPS and FID. tell: takes messages about files without a partner or unreadable. The report has `n`, `size`, each
+    figure's mean, its 95 % interval over images as `..._ci` [low, high], and `fid` where its weights are at hand;
+    `grey`, the same of the grey answer; `floor`, what two halves of the truth have between them in the figures of sets.
+    Raises FileNotFoundError or NothingToScore, also if both folders are one.
     """
     if predictions.resolve() == truths.resolve():
         raise NothingToScore(f"{predictions} is given for both: put the coloured pictures into a folder of their own")

@@ -14,8 +14,6 @@ MOST_DB = 100.0  # PSNR of equal pictures, which would be infinite
 
 @dataclass(frozen=True)
 class Measure:
-    """What a figure of merit is."""
-
     label: str
     formula: str
     range: str

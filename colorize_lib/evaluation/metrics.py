@@ -31,19 +31,14 @@ def psnr(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
 
 
 def ssim(rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
-    """Structural similarity of each image of (N,3,H,W) in [0,1], the mean over R, G and B: (N,), at most 1.
-
-    Source: Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004).
-    """
+    """Structural similarity of each image of (N,3,H,W) in [0,1], the mean over R, G and B: (N,), at most 1. Source:
+    Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004)."""
     return structural_similarity_index_measure(rgb_hat, rgb, data_range=1.0, reduction="none").reshape(-1)
 
 
 def closeness(distance: torch.Tensor) -> torch.Tensor:
-    """What a pixel at this ab distance, in Lab units, adds to the area under the cumulative error curve, in percent.
-
-    The curve gives the share of pixels whose distance is at most t, for t from 0 to 150; the area under it, over 150,
-    is mean(max(0, 1 - distance / 150)). 100 is perfect. Source: Zhang et al., arXiv:1603.08511, section 3.1.
-    """
+    """What a pixel at this ab distance, in Lab units, adds to the area under the curve of Zhang et al.,
+    arXiv:1603.08511, section 3.1, the share of pixels with a distance of at most t, t = 0 to 150: 100 is perfect."""
     return 100 * (1 - distance / 150).clamp(min=0)
 
 
@@ -69,16 +64,15 @@ def image_scores(
     `colorfulness` of the generated picture. L_hat: the generated lightness, if it is not the true L.
     """
     rgb_hat, rgb = color.lab_to_rgb(L if L_hat is None else L_hat, ab_hat), color.lab_to_rgb(L, ab)
-    scores = {"L1": (ab_hat.float() - ab).abs().mean(dim=(1, 2, 3)), "psnr": psnr(rgb_hat, rgb)}
-    return scores | {"ssim": ssim(rgb_hat, rgb), "colorfulness": colorfulness(rgb_hat)}
+    error = (ab_hat.float() - ab).abs().mean(dim=(1, 2, 3))
+    pair = (rgb_hat, rgb)
+    return {"L1": error, "psnr": psnr(*pair), "ssim": ssim(*pair), "colorfulness": colorfulness(rgb_hat)}
 
 
 def validate(net_G: nn.Module, val_dl: LabLoader, gain: float = 1.0) -> dict[str, float]:
-    """Mean `image_scores` of a generator over the validation photographs, and the share of pixels out of gamut.
-
-    Keys: val_L1, val_psnr, val_ssim, val_colorfulness, val_out_of_gamut. The network runs in eval mode, without
-    dropout. gain: what its ab is multiplied by, as in `models.gain.with_gain`.
-    """
+    """Mean `image_scores` of a generator over the validation photographs, and the share of pixels out of gamut:
+    val_L1, val_psnr, val_ssim, val_colorfulness, val_out_of_gamut. The network runs in eval mode. gain: what its ab is
+    multiplied by, as in `models.gain.with_gain`."""
     return mean_scores((batch["L"], gain * colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl)
 
 
@@ -91,10 +85,8 @@ def mean_scores(batches: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor
 
 
 def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader) -> dict[str, float]:
-    """Mean `color_accuracy` and `image_scores` of pictures, keyed `val_...`, over all images of a loader.
-
-    paint: L (N,1,H,W) to sRGB (N,3,H,W) in [0,1]. The pictures are judged as they are, their lightness included.
-    """
+    """Mean `color_accuracy` and `image_scores`, keyed `val_...`, over all images of a loader, of what paint makes of L
+    (N,1,H,W), sRGB (N,3,H,W) in [0,1]; the pictures are judged as they are, their lightness included."""
 
     def of_batch(L: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
         rgb_hat = paint(L)
@@ -105,10 +97,8 @@ def picture_scores(paint: Callable[[torch.Tensor], torch.Tensor], dl: LabLoader)
 
 
 def baselines(train_dl: LabLoader, val_dl: LabLoader) -> dict[str, dict[str, float]]:
-    """Figures of three answers that need no network, on the validation photographs, keyed as in `validate`.
-
-    `grey`: ab = 0; `mean ab`: that of the training photographs everywhere; `truth`: its colourfulness alone.
-    """
+    """Figures of three answers on the validation photographs, keyed as in `validate`: `grey`, ab = 0; `mean ab`, that
+    of the training photographs everywhere; `truth`, its colourfulness alone."""
     found = {}
     for name, plain in {"grey": torch.zeros(1, 2, 1, 1), "mean ab": mean_ab(train_dl)}.items():
         found[name] = _means(

@@ -26,11 +26,10 @@ class MetricUnavailable(RuntimeError):
 
 
 def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") -> Callable:
-    """LPIPS with AlexNet: a function of two batches, sRGB (N,3,size,size) in [0,1], that gives distances (N,), 0 for
-    equal pictures.
+    """LPIPS with AlexNet: a function of two batches, sRGB (N,3,size,size) in [0,1], that gives distances (N,).
 
-    download: fetch the weights if torch's cache lacks them. Raises MetricUnavailable if they cannot be had, or if the
-    pictures are too small for AlexNet.
+    download: fetch the weights if torch's cache lacks them. Raises MetricUnavailable without them, or if the pictures
+    are too small.
     """
     if size < SMALLEST:
         raise MetricUnavailable(f"LPIPS: pictures of {size} px are too small for AlexNet, which needs {SMALLEST}")
@@ -41,11 +40,8 @@ def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") ->
 
 def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable:
     """FID with the original Inception weights: a function of batches of real and of painted pictures, sRGB (N,3,H,W) in
-    [0,1].
-
-    With fewer than some thousand pictures the figure is far too high: read it beside that of two halves of the real
-    ones. download and MetricUnavailable: as in `load_lpips`.
-    """
+    [0,1]. With fewer than some thousand it is far too high: read it beside that of two halves of the real ones.
+    download and MetricUnavailable: as in `load_lpips`."""
     metric = _load("FID", INCEPTION, download, lambda: FrechetInceptionDistance(normalize=True)).to(device)
 
     def distance(real: Iterable[torch.Tensor], painted: Iterable[torch.Tensor]) -> float:

@@ -1,7 +1,5 @@
-"""Where in a picture the colour errs: regions of the truth, small and large, their borders, and colour that spills.
-
-The regions are taken from the true picture alone, so that all answers are judged on the same pixels.
-"""
+"""Where in a picture the colour errs: small and large regions, their borders, and colour that spills. They are taken
+from the true picture alone, so that all answers are judged on the same pixels."""
 
 from collections.abc import Callable
 
@@ -23,10 +21,7 @@ BORDER = 1 / 64  # width of the band along borders of regions, to either side, a
 
 def region_masks(rgb: torch.Tensor) -> dict[str, torch.Tensor]:
     """Which pixels of true pictures, (N,3,H,W) in [0,1], lie in `small_regions`, in `large_regions`, and along borders
-    of regions, `edges`: each bool (N,H,W).
-
-    Source: Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation" (2004), by scikit-image.
-    """
+    of regions, `edges`: each bool (N,H,W). Regions: Felzenszwalb and Huttenlocher (2004), by scikit-image."""
     found: dict[str, list[np.ndarray]] = {"small_regions": [], "large_regions": [], "edges": []}
     for picture in rgb.permute(0, 2, 3, 1).cpu().numpy():
         side = min(picture.shape[:2])
@@ -64,10 +59,8 @@ def spill(lab_hat: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
 
 
 def picture_errors(truth: Image.Image, pictures: dict[str, Image.Image]) -> pd.DataFrame:
-    """How far pictures of the same size are from a true one, RGB: a row each, in Lab units.
-
-    The mean of |a* - true a*| and |b* - true b*|, everywhere and along borders of the truth's regions, and `spill`.
-    """
+    """How far pictures of the same size are from a true one, RGB: a row each, in Lab units. The mean of |a* - true a*|
+    and |b* - true b*|, everywhere and along borders of the truth's regions, and `spill`."""
 
     def pixels(picture: Image.Image) -> torch.Tensor:
         return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]  # uint8 (1,3,H,W)
@@ -84,11 +77,8 @@ def picture_errors(truth: Image.Image, pictures: dict[str, Image.Image]) -> pd.D
 def compare_enlarging(
     photographs: list[Image.Image], size: int, ways: dict[str, Callable[..., Image.Image]]
 ) -> pd.DataFrame:
-    """Means over true photographs, RGB, of the `picture_errors` of each way of enlarging, a row each.
-
-    What is brought back is their own colour in a copy of size x size, so that nothing but the enlarging errs. ways:
-    name -> a function (picture, L, ab) like `colorizing.enlarging.enlarge`.
-    """
+    """Means over true photographs, RGB, of the `picture_errors` of each way of enlarging, name -> a function (picture,
+    L, ab): a row each. It brings back their own colour, of a copy of size x size: nothing but the enlarging errs."""
     tables = []
     for photograph in photographs:
         small = color.to_lab(torch.from_numpy(resize(photograph, size).copy())[None])

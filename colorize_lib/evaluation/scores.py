@@ -95,9 +95,7 @@ def judge(
     batches: Iterable[tuple[torch.Tensor, dict[str, torch.Tensor]]], lpips: Callable | None = None
 ) -> dict[str, Scores]:
     """Scores by answer, from batches of true pictures and those of every answer by name: sRGB (N,3,H,W) in [0,1].
-
-    lpips: as `perceptual.load_lpips` gives it; None to leave it out.
-    """
+    lpips: as `perceptual.load_lpips` gives it; None to leave it out."""
     parts: dict[str, list[tuple]] = {}
     for rgb, painted in batches:
         for name, part in _judge_batch(_as_saved(rgb), painted, lpips).items():
@@ -140,7 +138,8 @@ def _judge_batch(rgb: torch.Tensor, painted: dict[str, torch.Tensor], lpips: Cal
         weights = {kind: torch.ones(len(rgb)) for kind in means}
         weights |= {kind: mask.sum(dim=(1, 2)) for kind, mask in masks.items()}
         bins = [_histograms(one) for one in (bin_index(lab_hat[:, 1:]), index)]
-        found[name] = (_frame(totals), _frame(weights), *bins, _histograms(index, closeness(distance)))
+        frames = [pd.DataFrame({k: v.double().cpu().numpy() for k, v in of.items()}) for of in (totals, weights)]
+        found[name] = (*frames, *bins, _histograms(index, closeness(distance)))
     return found
 
 
@@ -167,10 +166,8 @@ def fid_scores(fid: Callable, answers: dict[str, Paint], dl: LabLoader) -> dict[
 def picture_set(
     paint: Paint, dl: LabLoader, positions: Sequence[int], spill_map: bool = False
 ) -> dict[str, np.ndarray]:
-    """Single photographs of a loader to look at, uint8 (K,H,W,3): `grey input`, `generated`, `truth`.
-
-    spill_map: with `spill`, the map of `regions.spill` where the true lightness is smooth, white from 10 Lab units on.
-    """
+    """Single photographs of a loader to look at, uint8 (K,H,W,3): `grey input`, `generated`, `truth`; and with
+    spill_map `spill`, that of `regions.spill` where the true lightness is smooth, white from 10 Lab units on."""
     L, ab = color.to_lab(dl.dataset.rgb(np.asarray(positions)).to(dl.device))
     rgb_hat, rgb = paint(L), color.lab_to_rgb(L, ab)
     rows = {"grey input": paint_grey(L), "generated": rgb_hat, "truth": rgb}
@@ -190,7 +187,3 @@ def _histograms(index: torch.Tensor, values: torch.Tensor | None = None) -> np.n
     values = torch.ones_like(index, dtype=torch.float32) if values is None else values
     sums = torch.zeros(len(index), GRID**2, dtype=torch.float64, device=index.device)
     return sums.scatter_add_(1, index.flatten(1), values.double().flatten(1)).cpu().numpy()
-
-
-def _frame(columns: dict[str, torch.Tensor]) -> pd.DataFrame:
-    return pd.DataFrame({name: values.double().cpu().numpy() for name, values in columns.items()})

@@ -15,10 +15,8 @@ ENDS = (0.025, 0.975)
 
 
 def draw_counts(n_images: int, n: int = 2_000, seed: int = 0) -> np.ndarray:
-    """How often each of n_images is in each of n draws of as many with replacement: (n, n_images).
-
-    Two figures taken over the same counts are paired. Raises ValueError for no images.
-    """
+    """How often each of n_images is in each of n draws of as many with replacement, (n, n_images); two figures taken
+    over the same counts are paired. Raises ValueError for no images."""
     if n_images < 1:
         raise ValueError("there are no images to draw from")
     return np.random.default_rng(seed).multinomial(n_images, np.full(n_images, 1 / n_images), size=n)
@@ -31,18 +29,16 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
 
 
 def estimates(scores: dict[str, Scores]) -> pd.DataFrame:
-    """Every figure of every answer: rows (answer, figure), columns `value`, `low`, `high`.
-
-    A figure that an answer does not have, as the error of a hue that no image has, is left out.
-    """
-    return _stacked({name: _with_intervals("value", _value(one), _draws(one)) for name, one in scores.items()})
+    """Every figure of every answer: rows (answer, figure), columns `value`, `low`, `high`. A figure that an answer does
+    not have, as the error of a hue that no image has, is left out."""
+    return _table({name: _with_intervals("value", one.figures().iloc[0], _draws(one)) for name, one in scores.items()})
 
 
 def differences(scores: dict[str, Scores], reference: str) -> pd.DataFrame:
-    """Every answer's figures minus those of the answer `reference`: rows (answer, figure), columns `difference`,
-    `low`, `high`, `verdict`.
+    """Every answer's figures minus those of `reference`: rows (answer, figure), columns `difference`, `low`, `high`,
+    `verdict`.
 
-    The verdict is `better` or `worse` if the interval lies on one side of 0, `unresolved` if it holds 0: the images do
+    That is `better` or `worse` if the interval lies on one side of 0, `unresolved` if it holds 0: the images do
     not tell which of the two is better. Figures that have no better side are left out; of the mean colourfulness gap
     the distance from 0 is compared. With many figures, one in twenty "resolved" differences is luck.
     """
@@ -50,7 +46,7 @@ def differences(scores: dict[str, Scores], reference: str) -> pd.DataFrame:
     draws = {name: _comparable(_draws(one)) for name, one in scores.items()}
     others = [name for name in scores if name != reference]
     minus = {name: (value[name] - value[reference], draws[name] - draws[reference]) for name in others}
-    table = _stacked({name: _with_intervals("difference", *one) for name, one in minus.items()})
+    table = _table({name: _with_intervals("difference", *one) for name, one in minus.items()})
     lower = np.array([MEASURES[figure].better != "higher" for _, figure in table.index])
     below, above = table.high < 0, table.low > 0
     table["verdict"] = np.select([below & lower | above & ~lower, below | above], ["better", "worse"], "unresolved")
@@ -73,42 +69,37 @@ def over_seeds(runs: list[dict[str, Scores]]) -> pd.DataFrame:
     for name in runs[0]:
         several = [run[name] for run in runs if name in run]
         if len(several) > 1:
-            values = pd.DataFrame([_value(one) for one in several])
+            values = pd.concat([one.figures() for one in several])
             draws = np.stack([_draws(one) for one in several])  # (S,B,F)
             taken = draw_counts(len(several), draws.shape[1], seed=1) / len(several)  # (B,S)
             draws = pd.DataFrame(np.einsum("bs,sbf->bf", taken, draws), columns=values.columns)
             found[name] = _with_intervals("value", values.mean(skipna=False), draws)
             found[name].insert(0, "seeds", len(several))
             found[name] = found[name].assign(least=values.min(), most=values.max())
-    return _stacked(found)
+    return _table(found)
 
 
 def domain_drop(home: dict[str, Scores], away: dict[str, Scores]) -> pd.DataFrame:
-    """What an answer loses on images of another domain: rows (answer, figure), columns `home`, `away`, `change`, `low`,
-    `high`.
-
-    change = away - home; its interval is that of two independent sets of images. Another domain can be easier or
-    harder for every answer: read the change beside the grey answer's.
-    """
+    """What answers lose on images of another domain: rows (answer, figure), columns `home`, `away`, `change` (away -
+    home), `low`, `high`, of two independent sets of images. Another domain can be easier or harder for all: read the
+    change beside the grey answer's."""
     found = {}
     for name in away:
-        pair = pd.DataFrame({"home": _value(home[name]), "away": _value(away[name])})
+        pair = pd.DataFrame({"home": home[name].figures().iloc[0], "away": away[name].figures().iloc[0]})
         draws = _draws(away[name], seed=1) - _draws(home[name])
         found[name] = pair.join(_with_intervals("change", pair.away - pair.home, draws), how="inner")
-    return _stacked(found)
+    return _table(found)
 
 
 def real_floor(scores: Scores, splits: int = 200) -> pd.DataFrame:
-    """What the truth itself scores in the figures that compare whole sets: one random half against the other.
-
-    Rows (`TRUTH_HALVES`, figure); columns `value` (mean over splits), `low`, `high` (95 % of them). A figure no worse
-    than this cannot tell an answer from real photographs.
-    """
+    """What the truth itself scores in the figures that compare whole sets, one random half against the other: rows
+    (`TRUTH_HALVES`, figure), columns `value` (mean over splits), `low`, `high` (95 % of them). A figure no worse than
+    this cannot tell an answer from real photographs."""
     bins, rng = scores.bins_truth, np.random.default_rng(0)
     halves = (np.split(rng.permutation(len(bins)), [len(bins) // 2]) for _ in range(splits))
     one, other = np.stack([[bins[rows].sum(axis=0) for rows in pair] for pair in halves], axis=1)
     draws = pd.DataFrame({name: intersection(one, other, axis) for axis, name in enumerate(SETS)})
-    return _stacked({TRUTH_HALVES: _with_intervals("value", draws.mean(), draws)})
+    return _table({TRUTH_HALVES: _with_intervals("value", draws.mean(), draws)})
 
 
 def as_text(table: pd.DataFrame, figures: list[str], column: str = "value") -> pd.DataFrame:
@@ -128,10 +119,6 @@ def as_text(table: pd.DataFrame, figures: list[str], column: str = "value") -> p
     return text.rename(columns={name: measure.label for name, measure in MEASURES.items()})
 
 
-def _value(scores: Scores) -> pd.Series:
-    return scores.figures().iloc[0]
-
-
 def _draws(scores: Scores, seed: int = 0) -> pd.DataFrame:
     return scores.figures(draw_counts(len(scores.totals), seed=seed))
 
@@ -148,6 +135,5 @@ def _with_intervals(column: str, value: pd.Series, draws: pd.DataFrame) -> pd.Da
     return pd.DataFrame({column: value, "low": low, "high": high}).dropna(subset=[column])
 
 
-def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Tables of figures by answer in one, its rows indexed by (answer, figure)."""
-    return pd.concat(tables, names=["answer", "figure"]) if tables else pd.DataFrame()
+def _table(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(found, names=["answer", "figure"])

@@ -15,10 +15,7 @@ from ..files import atomic_path
 
 HUE_COLORS = {"red": "tab:red", "orange/yellow": "tab:orange", "green": "tab:green", "cyan": "tab:cyan"}
 HUE_COLORS |= {"blue": "tab:blue", "purple": "tab:purple", "near-grey": "0.6"}
-DIVERSITY_LABELS = {
-    "entropy_ratio": "Entropy of colours / truth's",
-    "spread_ratio": "Spread of mean colours / truth's",
-}
+DIVERSITY_LABELS = {"entropy_ratio": "Entropy of colours / truth's", "spread_ratio": "Spread of mean colours / truth's"}
 VALIDATION_LABELS = {
     "val_L1": "L1 on ab (lower is better)",
     "val_psnr": "PSNR, dB (higher is better)",
@@ -59,10 +56,8 @@ def ab_histogram(shares: torch.Tensor) -> Figure:
 
 
 def loss_curves(runs: dict[str, pd.DataFrame], panels: Sequence[Sequence[str]]) -> Figure:
-    """Losses by iteration, one row of axes: for each panel (names of its losses), each run (name -> history).
-
-    Several runs of one panel share their scale. A run too short to have two logged iterations is drawn by its epochs.
-    """
+    """Losses by iteration, one row of axes: for each panel (names of its losses), each run (name -> history). A run too
+    short to have two logged iterations is drawn by its epochs."""
     pairs = [(name, history, losses) for losses in panels for name, history in runs.items()]
     figure, axes = _row(len(pairs), max(4.8 * len(pairs), 7), 3, sharey=len(panels) == 1)
     for axis, (name, history, losses) in zip(axes, pairs, strict=True):
@@ -118,9 +113,7 @@ def hue_curves(runs: dict[str, pd.DataFrame], grey: dict[str, float]) -> Figure:
 
 def trade_off(table: pd.DataFrame) -> Figure:
     """Error against colourfulness, a point with its intervals for each answer, and the truth's colourfulness as a line.
-
-    table: rows (answer, figure), columns value, low, high, as `tables.estimates` gives it.
-    """
+    table: as `tables.estimates` gives it."""
     figure, (axis,) = _row(1, 7.5, 4.2)
     for name in table.index.unique("answer"):
         x, y = (table.loc[(name, measure)] for measure in ("l1_ab", "colorfulness"))
@@ -133,11 +126,8 @@ def trade_off(table: pd.DataFrame) -> Figure:
 
 
 def settings_tried(rows: pd.DataFrame, truth: float) -> Figure:
-    """Error against colourfulness of each setting of the GAN stage, and of its start with more and more colour.
-
-    rows: `setting`, `epochs`, `L1`, `colourfulness`, as in outputs/published/gan_stage.json; of each the last epoch
-    counts. truth: the colourfulness of the true photographs. The bar is 5 % above the start's L1.
-    """
+    """Error against colourfulness of each setting of the GAN stage at its last epoch, and of its start with more and
+    more colour; rows as in outputs/published/gan_stage.json, truth the colourfulness of the true photographs."""
     figure, (axis,) = _row(1, 8.5, 5.5)
     start = rows[rows.setting.str.startswith("L1 only")]
     axis.plot(start.L1, start.colourfulness, color="0.4", marker=".", label="L1 only, colour times 1 to 3")

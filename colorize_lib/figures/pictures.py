@@ -64,15 +64,9 @@ def coloring_rows(L: torch.Tensor, colorings: dict[str, torch.Tensor]) -> Figure
 
 
 def painting_rows(
-    painters: dict[str, Callable[[torch.Tensor], torch.Tensor]],
-    L: torch.Tensor,
-    ab: torch.Tensor,
-    device: torch.device | str = "cpu",
+    painters: dict[str, Callable], L: torch.Tensor, ab: torch.Tensor, device: torch.device | str = "cpu"
 ) -> Figure:
-    """What each painter makes of L (N,1,H,W), sRGB (N,3,H,W) in [0,1], a row each; below, the truth, with ab (N,2,H,W).
-
-    device: where the painters want L.
-    """
+    """What each painter makes of L (N,1,H,W) on `device`, a row each; below, the truth, with ab (N,2,H,W)."""
     rows = {name: color.to_uint8(paint(L.to(device))).numpy() for name, paint in painters.items()}
     return picture_rows(rows | {"truth": _painted(L, ab)})
 
@@ -96,10 +90,10 @@ def photograph_rows(columns: dict[str, Iterable[Image.Image]], width: float = 2.
 def progress_rows(
     folder: Path, L: torch.Tensor, ab: torch.Tensor, until: int | None = None, at_most: int = 10
 ) -> Figure:
-    """The showcase: grey, coloured at successive iterations, a row each, and the truth. L (K,1,H,W), ab (K,2,H,W).
+    """The showcase, L (K,1,H,W), ab (K,2,H,W): grey, coloured at iterations up to `until`, a row each, and the truth.
 
-    folder: where `training` saved `iteration-....png`, each all pictures side by side. until: the last iteration to
-    show. Of more than `at_most` iterations the first half is kept, and the rest thinned evenly, but for the last.
+    folder: where `training` saved `iteration-....png`, each all pictures side by side. Of more than `at_most` of them
+    the first half is kept, and the rest thinned evenly, but for the last.
     """
     files = {int(file.stem.split("-")[1]): file for file in sorted(folder.glob("iteration-*.png"))}
     shown = [iteration for iteration in files if until is None or iteration <= until]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import photograph
+from pictures import photograph, save
 from PIL import Image
 
 from colorize_lib import color
@@ -33,12 +33,9 @@ def folders(tmp_path):
     """Twelve true photographs, and as many grey ones with a suffix and of another format and size."""
     truths, predictions = tmp_path / "truths", tmp_path / "predictions"
     for k in range(12):
-        picture = photograph(k, (60, 50))
-        place = "sub" if k > 8 else "."
-        for folder in (truths / place, predictions / place):
-            folder.mkdir(parents=True, exist_ok=True)
-        picture.save(truths / place / f"photo_{k}.jpg", quality=95)
-        picture.convert("L").convert("RGB").resize((80, 90)).save(predictions / place / f"photo_{k}_grey.png")
+        picture, name = photograph(k, (60, 50)), f"sub/photo_{k}" if k > 8 else f"photo_{k}"
+        save(picture, truths / f"{name}.jpg", quality=95)
+        save(picture.convert("L").convert("RGB").resize((80, 90)), predictions / f"{name}_grey.png")
     return predictions, truths
 
 
@@ -52,13 +49,9 @@ def test_files_are_matched_by_their_names(tmp_path):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(b"")
     pairs, lone_predictions, lone_truths = match_files(predictions, truths)
-    matched = {(str(p.relative_to(predictions)), str(t.relative_to(truths))) for p, t in pairs}
-    assert matched == {
-        ("a_fake.png", "a.jpg"),
-        ("a_b_fake.png", "a_b.jpg"),  # the longest name that fits
-        ("c.webp", "c.png"),
-        ("sub/a_x_y.jpg", "sub/a.jpg"),
-    }
+    matched = {str(p.relative_to(predictions)): str(t.relative_to(truths)) for p, t in pairs}
+    expected = {"a_fake.png": "a.jpg", "a_b_fake.png": "a_b.jpg"}  # the longest name that fits
+    assert matched == expected | {"c.webp": "c.png", "sub/a_x_y.jpg": "sub/a.jpg"}
     assert lone_predictions == [predictions / "d_fake.png"] and lone_truths == [truths / "lone.png"]
 
 
@@ -89,12 +82,10 @@ def test_a_folder_scores_as_the_same_pictures_do_in_memory(tmp_path):
     def olive(L: torch.Tensor) -> torch.Tensor:
         return color.lab_to_rgb(L, torch.tensor([-0.1, 0.3])[None, :, None, None].expand(len(L), 2, 48, 48))
 
-    for folder in ("truths", "predictions"):
-        (tmp_path / folder).mkdir()
-    painted = [color.to_uint8(olive(batch["L"])).numpy() for batch in dl]
-    for k, (truth, picture) in enumerate(zip(pixels, np.concatenate(painted), strict=True)):
-        Image.fromarray(truth).save(tmp_path / "truths" / f"{k}.png")
-        Image.fromarray(picture).save(tmp_path / "predictions" / f"{k}.png")
+    painted = np.concatenate([color.to_uint8(olive(batch["L"])).numpy() for batch in dl])
+    for k in range(len(pixels)):
+        for folder, of in {"truths": pixels, "predictions": painted}.items():
+            save(Image.fromarray(of[k]), tmp_path / folder / f"{k}.png")
     scores, _ = score_folders(tmp_path / "predictions", tmp_path / "truths", 48)
     expected = evaluate({"olive": olive, "grey": paint_grey}, dl)["olive"]
     np.testing.assert_allclose(scores.totals, expected.totals, rtol=1e-4, atol=1e-3)
@@ -113,17 +104,12 @@ def test_unmatched_and_unreadable_files_are_named_and_the_rest_is_scored(folders
     assert json.loads((tmp_path / "s.json").read_text())["n"] == 10
 
 
-@pytest.mark.parametrize(
-    "place, name, message",
-    [
-        (0, "photo_2_other.png", "photo_2_grey.png and photo_2_other.png .* both belong to photo_2.jpg"),
-        (1, "photo_2.png", "photo_2.jpg and photo_2.png .* have the same name"),
-    ],
-    ids=["two predictions", "two truths"],
-)
-def test_two_files_for_one_place_are_refused(folders, place, name, message):
-    photograph(1, (40, 40)).save(folders[place] / name)
-    with pytest.raises(NothingToScore, match=message):
+def test_two_files_for_one_place_are_refused(folders):
+    photograph(1, (40, 40)).save(folders[0] / "photo_2_other.png")
+    with pytest.raises(NothingToScore, match="photo_2_grey.png and photo_2_other.png .* both belong to photo_2.jpg"):
+        match_files(*folders)
+    photograph(1, (40, 40)).save(folders[1] / "photo_2.png")
+    with pytest.raises(NothingToScore, match="photo_2.jpg and photo_2.png .* have the same name"):
         match_files(*folders)
 
 
@@ -134,17 +120,15 @@ def test_two_files_for_one_place_are_refused(folders, place, name, message):
         (lambda p, t: (t / "sub", p / "sub"), "no picture in .* has the name of one in"),
         (lambda p, t: (t, t / "." / "sub" / ".."), "is given for both"),
         (lambda p, t: (p, t, "--size", "4"), "--size 4"),
-        (lambda p, t: (_emptied(p), t), "not one pair of pictures could be read"),
+        (lambda p, t: (emptied(p), t), "not one pair of pictures could be read"),
     ],
-    ids=["no folder", "nothing matches", "one folder", "senseless size", "nothing readable"],
 )
 def test_what_cannot_be_scored_is_an_error(folders, change, message, capsys):
     assert main(["score", *map(str, change(*folders))]) == 1
-    told = capsys.readouterr().err
-    assert re.search(f"^error: .*{message}.*\n\\Z", told, re.MULTILINE)
+    assert re.search(f"^error: .*{message}.*\n\\Z", capsys.readouterr().err, re.MULTILINE)
 
 
-def _emptied(folder: Path) -> Path:
+def emptied(folder: Path) -> Path:
     for path in folder.rglob("*.png"):
         path.write_bytes(b"")
     return folder

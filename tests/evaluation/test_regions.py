@@ -15,10 +15,6 @@ def two_halves(size: int = 64, chroma: float = 40.0) -> torch.Tensor:
     return lab
 
 
-def as_rgb(lab: torch.Tensor) -> torch.Tensor:
-    return color.lab_to_unclipped_rgb(lab).clamp(0, 1)
-
-
 def blurred(lab: torch.Tensor, reach: int) -> torch.Tensor:
     """The same lightness, its colour averaged over squares of 2 * reach + 1 pixels."""
     return torch.cat([lab[:, :1], avg_pool2d(lab[:, 1:], 2 * reach + 1, 1, reach, count_include_pad=False)], dim=1)
@@ -28,7 +24,7 @@ def test_a_small_square_is_a_small_region_and_its_background_a_large_one():
     lab = torch.zeros(1, 3, 64, 64)
     lab[:, 0] = 50
     lab[:, :, 20:25, 30:35] = torch.tensor([70.0, 60.0, 40.0])[None, :, None, None]
-    masks = region_masks(as_rgb(lab))
+    masks = region_masks(color.lab_to_unclipped_rgb(lab).clamp(0, 1))
     inside = torch.zeros(64, 64, dtype=torch.bool)
     inside[20:25, 30:35] = True
     assert (masks["small_regions"][0] == inside).float().mean() > 0.98
@@ -52,22 +48,13 @@ def test_the_gradient_of_a_ramp_is_its_slope():
     assert not is_smooth(lab)[0, 1:-1, 1:-1].any()
 
 
-def test_the_truth_and_grey_do_not_spill():
-    lab = two_halves()
-    assert spill(lab, lab).max() == 0
-    grey = lab * torch.tensor([1.0, 0.0, 0.0])[None, :, None, None]
-    assert spill(grey, lab).max() == 0
-
-
 def test_colour_that_runs_over_an_edge_spills_and_more_the_wider_it_runs():
     lab = two_halves()
     smooth = is_smooth(lab)
+    assert not smooth[0, :, 31:33].any() and smooth[0, :, :30].all()  # beside edges of lightness, not on them
     narrow, wide = (spill(blurred(lab, reach), lab)[smooth].mean() for reach in (2, 8))
     assert 0 < narrow < wide
     dull = two_halves(chroma=20.0)  # too weak a colour, but it ends where the thing ends
     assert spill(dull, lab)[smooth].mean() == 0
-
-
-def test_spill_is_looked_for_beside_edges_of_lightness_not_on_them():
-    lab = two_halves()
-    assert not is_smooth(lab)[0, :, 31:33].any() and is_smooth(lab)[0, :, :30].all()
+    grey = lab * torch.tensor([1.0, 0.0, 0.0])[None, :, None, None]
+    assert spill(lab, lab).max() == spill(grey, lab).max() == 0

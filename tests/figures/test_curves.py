@@ -18,17 +18,9 @@ def close_figures():
 
 def history(iterations: int, epochs: int) -> pd.DataFrame:
     rows = [{"kind": "iteration", "epoch": 1, "iteration": 10 * k, "loss_G": 2.0} for k in range(1, iterations + 1)]
-    rows += [
-        {
-            "kind": "epoch",
-            "epoch": k,
-            "iteration": 5 * k,
-            "loss_G": 1.0 / k,
-            "entropy_ratio": 0.1 * k,
-            "error_red": 20.0,
-        }
-        for k in range(1, epochs + 1)
-    ]
+    for k in range(1, epochs + 1):
+        of = {"loss_G": 1.0 / k, "entropy_ratio": 0.1 * k, "error_red": 20.0}
+        rows.append({"kind": "epoch", "epoch": k, "iteration": 5 * k} | of)
     return pd.DataFrame(rows)
 
 
