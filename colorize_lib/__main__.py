@@ -138,8 +138,8 @@ def _stream(options: argparse.Namespace) -> None:
     from .data.streamed import write_streams
     from .files import DATA_DIR
 
-    names = ("source", "folder", "n_images", "val_share", "seed", "manifest")
-    config = PhotoConfig(**{name: getattr(options, name) for name in names})
+    names = PhotoConfig.__dataclass_fields__
+    config = PhotoConfig(**{name: value for name, value in vars(options).items() if name in names})
     write_streams(find_photographs(config, DATA_DIR), options.output, options.size)
     print(f"use them with source=streamed n_images=0 folder={options.output.resolve()}")
 

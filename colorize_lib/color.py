@@ -32,10 +32,8 @@ def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
 
 
 def _levels_to_lab(rgb: torch.Tensor) -> torch.Tensor:
-    """`rgb_to_lab` of uint8, most of what loading a batch costs: in half the time of the way by floats (docs/speed.md).
-
-    Linear light comes from a table, the cube root from a logarithm, all else is done in place, and on a CPU one picture
-    at a time, which its cache can hold."""
+    """`rgb_to_lab` of uint8 in half the time (docs/speed.md): linear light from a table, cube roots from logarithms,
+    all else in place, on a CPU one picture at a time, which its cache can hold."""
     lab = torch.empty(rgb.shape, device=rgb.device)
     for levels, out in zip(*(x.split(1 if rgb.device.type == "cpu" else len(x)) for x in (rgb, lab)), strict=True):
         linear = _linear_table(rgb.device).index_select(0, levels.flatten().int()).view(levels.shape)
@@ -93,7 +91,7 @@ def rgb_to_ab(rgb: torch.Tensor) -> torch.Tensor:
 
 
 def to_uint8(rgb: torch.Tensor) -> torch.Tensor:
-    """Round sRGB (N,3,H,W) in [0,1] to images: uint8 (N,H,W,3) on the CPU."""
+    """sRGB (N,3,H,W) in [0,1] as images: uint8 (N,H,W,3) on the CPU."""
     return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
 
 

@@ -141,14 +141,15 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
             save_picture(result, target / name, source)
             found.append((preview(result), str(target / name)))
         gallery = gr.Gallery([small for small, _ in found], selected_index=0, visible=count > 1)
-        return {results: found, shown: gr.Image(visible=False), choice: gallery, **compare(before, *found[0])}
+        return {results: found, shown: gr.Image(visible=False), choice: gallery, **compare(before, found)}
 
-    def choose(event: gr.SelectData, before: str, found: list[tuple[str, str]]):
-        return compare(before, *found[event.index])
-
-    def compare(before: str, after: str, full: str) -> dict:
+    def compare(before: str, found: list[tuple[str, str]], index: int = 0) -> dict:
+        after, full = found[index]
         slider = gr.ImageSlider((before, after), visible=True)
         return {comparison: slider, download: gr.DownloadButton(value=full, visible=True)}
+
+    def choose(event: gr.SelectData, before: str, found: list[tuple[str, str]]):
+        return compare(before, found, event.index)
 
     with gr.Blocks(title="Colour a photograph", analytics_enabled=False) as page:
         photograph, results = gr.State(None), gr.State([])

@@ -61,8 +61,8 @@ def colorize_files(
     compare: bool = False,
     force: bool = False,
 ) -> dict[str, list[Path]]:
-    """Colour every (source, target) of `plan`: the results `written` and `kept`, and the sources that `failed`, each told
-    on stderr with its reason; the rest go on.
+    """Colour every (source, target) of `plan`: the results `written` and `kept`, and the sources that `failed`, told on
+    stderr with their reasons while the rest go on.
 
     samples: more than one are written as `target-1`, `target-2`, ... compare: write grey and coloured side by side.
     force: overwrite results that are there, which are kept without it. Each result is written whole or not at all.
@@ -72,8 +72,8 @@ def colorize_files(
     report: dict[str, list[Path]] = {"written": [], "kept": [], "failed": []}
     with Progress(len(pairs), "colouring") as progress:
         for source, target in pairs:
-            numbered = [target.with_stem(f"{target.stem}-{number}") for number in range(1, samples + 1)]
-            targets = numbered if samples > 1 else [target]
+            names = [f"{target.stem}-{number}" for number in range(1, samples + 1)] if samples > 1 else [target.stem]
+            targets = [target.with_stem(name) for name in names]
             there = [] if force else [path for path in targets if path.exists()]
             try:
                 if there:
@@ -108,8 +108,8 @@ def _pictures(folder: Path, output: Path | None) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS and not path.is_dir())
     if output is not None and not folder.is_relative_to(output):
         found = [path for path in found if not path.is_relative_to(output)]
-    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    return [path for path in found if not path.stem.endswith(SUFFIX)]
+    hidden = [path for path in found if any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return [path for path in found if path not in hidden and not path.stem.endswith(SUFFIX)]
 
 
 def _side_by_side(picture: Image.Image, painted: Image.Image) -> Image.Image:

@@ -75,9 +75,8 @@ class Colorizer:
     ) -> Image.Image | list[Image.Image]:
         """Colour one photograph: a PIL image, RGB, of its own (upright) size; a list of several if samples > 1.
 
-        image: what `images.as_picture` takes; colour in it is ignored. samples: how many colourings, which differ by
-        dropout; with one, dropout is off and the result is always the same. seed: of the dropout; None leaves it to the
-        caller's generator. saturation: factor on the colour, 0 for grey.
+        image: what `images.as_picture` takes; colour in it is ignored. samples: how many, which differ by dropout (off
+        for one). seed: of the dropout; None: the caller's generator. saturation: factor on the colour, 0 for grey.
         Raises UnusablePhoto for what is no picture, and ValueError as `check` does.
         """
         self.check(samples, saturation)

@@ -3,6 +3,8 @@
 He, Sun and Tang, "Guided image filtering", 2010. No library has it in the form that `enlarge` needs.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -52,10 +54,7 @@ def enlarge(picture: Image.Image, L: torch.Tensor, ab: torch.Tensor, guided: boo
 def _guided_slope(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     """A of ab = A * L + B in the windows that a pixel is in, on average: (1,1,S,S) and (1,2,S,S) to (1,2,S,S)."""
     radius = max(1, round(L.shape[-1] * RADIUS))
-
-    def mean(values: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(values, 2 * radius + 1, 1, radius, count_include_pad=False)
-
+    mean = partial(F.avg_pool2d, kernel_size=2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
     mean_L = mean(L)
     return mean((mean(L * ab) - mean_L * mean(ab)) / (mean(L * L) - mean_L**2 + EPSILON))
 

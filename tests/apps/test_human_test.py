@@ -290,25 +290,19 @@ def test_the_rate_and_its_interval():
     json.dumps(found)
 
 
-def test_raters_who_differ_widen_the_interval():
+def test_raters_who_differ_widen_the_interval_and_inattentive_ones_are_left_out():
     alike = fooled_rate(answers_of({f"r{k}": (0.5, 0.0) for k in range(10)}))
     unlike = fooled_rate(answers_of({f"r{k}": (k % 2 * 1.0, 0.0) for k in range(10)}))
     assert unlike["rate"] == pytest.approx(0.5)
     assert unlike["high"] - unlike["low"] > 2 * (alike["high"] - alike["low"])
-
-
-def test_inattentive_raters_are_left_out_and_counted():
     found = fooled_rate(answers_of({"good": (0.0, 0.0), "careless": (1.0, 1.0)}))
     assert (found["rate"], found["raters"], found["inattentive"]) == (0, 1, 1)
     assert "1 more left out as inattentive" in summary(found)
 
 
-def test_without_answers_there_is_no_rate(pairs):
+def test_answers_count_if_they_are_to_these_pairs(pairs, monkeypatch):
     assert fooled_rate(read_answers(pairs)) is None
     assert fooled_rate(answers_of({"r": (0.5, 0.0)}).query("kind == 'practice'")) is None
-
-
-def test_answers_count_if_they_are_to_these_pairs(pairs, monkeypatch):
     test = HumanTest(pairs)
     monkeypatch.setattr(PairList, "digest", "012345678901")  # text, however much it looks like a number
     test.save(Answer(**GOOD))
