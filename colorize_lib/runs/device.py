@@ -33,13 +33,11 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 def make_accelerator(
     device: str = "auto", mixed_precision: str = "auto", trial: Callable[[], Step] | None = None
 ) -> Accelerator:
-    """The device, precision and processes to train with.
+    """The device, precision and processes to train with. Under a launcher, the processes find each other here.
 
-    device: `auto` (CUDA, else MPS, else CPU) or `cpu`. mixed_precision: `no`, `fp16`, `bf16` or `auto`, which is bf16
-    on CUDA devices that compute it natively (8.0 and later), fp16 on older ones, on a CPU what `choose_precision`
-    finds by `trial` (without one: no), and no elsewhere.
-    Under a launcher this is where the processes find each other: each has a GPU of its own, or on a machine without,
-    a share of the CPU. On a CPU the process keeps the memory that it frees, see `keep_freed_memory`.
+    device: `auto` (CUDA, else MPS, else CPU) or `cpu`. mixed_precision: `no`, `fp16`, `bf16` or `auto`: on CUDA bf16
+    where it is native (8.0 and later) and fp16 elsewhere, on a CPU what `choose_precision` finds by `trial` (without
+    one: no), on MPS no. On a CPU the process keeps the memory that it frees, see `keep_freed_memory`.
     Raises ValueError for an unknown device.
     """
     if device not in ("auto", "cpu"):
@@ -53,36 +51,37 @@ def make_accelerator(
     if mixed_precision == "auto" and cuda:
         mixed_precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
     elif mixed_precision == "auto":
-        mixed_precision = choose_precision(trial) if on_cpu and trial is not None else "no"
+        mixed_precision = choose_precision(trial) if on_cpu and trial else "no"
     return Accelerator(cpu=cpu, mixed_precision=mixed_precision)
 
 
 def choose_precision(trial: Callable[[], Step]) -> str:
-    """`bf16` if this CPU trains faster with it, else `no`; a printed line says what was found.
+    """`bf16` if a step that `trial` makes is faster with it on this CPU by a tenth, else `no`; prints what it timed.
 
-    Instructions for bf16 are no promise: they speed up products alone, and a network is more. So where the CPU has them
-    a step of the run's own network is timed both ways, and bf16 has to win by a tenth. Without them, `no` at once; so
-    too in a deterministic run, which must not depend on a timing, and in one of several processes.
-    trial: makes a function that does one training step, as `trial_step` does; called only if there is something to
-    time, and it leaves torch's random generator as it was.
+    Timed, as instructions for bf16 speed up products alone. `no` at once without them (torch before 2.12 cannot tell),
+    in a deterministic run, which must not depend on a timing, and in one of several processes.
     """
-    can = torch.cpu.get_capabilities()
-    if not any(can.get(instructions) for instructions in ("avx512_bf16", "amx_bf16")):
-        choice, why = "no", "this CPU has no instructions for bf16"
-    elif torch.are_deterministic_algorithms_enabled() or processes.count() > 1:
-        choice, why = "no", "a deterministic run, and one of several processes, does not time bf16"
-    else:
-        seconds = _time_both(trial)
-        choice = "bf16" if seconds["bf16"] < 0.9 * seconds["no"] else "no"
-        why = f"a training step takes {seconds['bf16']:.3g} s in bf16 and {seconds['no']:.3g} s in full precision"
-    processes.say(f"mixed_precision {choice}: {why}")
+    can = getattr(torch.cpu, "get_capabilities", dict)()
+    several = processes.count() > 1
+    if not (can.get("avx512_bf16") or can.get("amx_bf16")) or several or torch.are_deterministic_algorithms_enabled():
+        return "no"
+    seconds: dict[str, list[float]] = {"no": [], "bf16": []}
+    with torch.random.fork_rng(devices=[]):
+        step = trial()
+        for precision in [*seconds] * 3:  # in turns; the first ones build the kernels and do not count
+            began = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                step()
+            seconds[precision].append(time.perf_counter() - began)
+    full, half = (min(times[1:]) for times in seconds.values())
+    choice = "bf16" if half < 0.9 * full else "no"
+    processes.say(f"mixed_precision {choice}: a training step takes {half:.3g} s in bf16, {full:.3g} s without")
     return choice
 
 
 def trial_step(build: Callable[[], nn.Module], batch_size: int, size: int) -> Step:
     """A function that passes random L (batch_size,1,size,size) forward and back through the generator that is built."""
-    net = build().train()
-    L = torch.rand(batch_size, 1, size, size) * 2 - 1
+    net, L = build().train(), torch.rand(batch_size, 1, size, size) * 2 - 1
 
     def step() -> None:
         net.zero_grad()
@@ -91,26 +90,11 @@ def trial_step(build: Callable[[], nn.Module], batch_size: int, size: int) -> St
     return step
 
 
-def _time_both(trial: Callable[[], Step], turns: int = 2) -> dict[str, float]:
-    """Seconds of the fastest step by precision, taken in turns; the first one builds the kernels and does not count."""
-    seconds: dict[str, list[float]] = {"no": [], "bf16": []}
-    with torch.random.fork_rng(devices=[]):
-        step = trial()
-        for _ in range(1 + turns):
-            for precision, times in seconds.items():
-                began = time.perf_counter()
-                with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                    step()
-                times.append(time.perf_counter() - began)
-    return {precision: min(times[1:]) for precision, times in seconds.items()}
-
-
 def keep_freed_memory() -> None:
-    """Have the memory that this process frees kept in it, in place of being handed back to the system.
+    """Have the memory that this process frees kept in it; where the C library is not glibc, nothing happens.
 
     A training step frees and takes the same large tensors again and again, and the kernel clears each page that it
-    hands out: on a CPU this gives the U-Net and the light generator 1.15 times the speed (docs/speed.md). The process
-    then stays as large as it has been. Where the C library is not glibc, nothing happens.
+    hands out: on a CPU this gives 1.15 times the speed (docs/speed.md), and the process stays as large as it has been.
     Source: mallopt(3); a trim threshold of -1 turns trimming off.
     """
     if platform.libc_ver()[0] == "glibc":

@@ -19,10 +19,9 @@ def is_headless() -> bool:
 
 
 class Progress:
-    """Counts up to `total` steps of `label`; use as a context manager and call `update`.
+    """Counts up to `total` steps of `label`; use as a context manager and call `update`. The first process shows it.
 
     start: steps done before, in an earlier run; they count towards the share shown, not towards the time left.
-    In a run of several processes the first one shows it.
     """
 
     def __init__(self, total: int, label: str, start: int = 0):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from accelerate.state import AcceleratorState, is_initialized
 
-from ..files import OUTPUTS, ROOT, sha256, write_text
+from ..files import OUTPUTS, ROOT, write_text
 from . import processes
 
 PACKAGES = ["torch", "torchvision", "fastai", "accelerate", "torchmetrics", "safetensors", "scikit-image"]
@@ -24,7 +24,6 @@ PACKAGES += ["numpy", "pandas", "pillow", "matplotlib", "papermill"]
 class Run:
     """A run's folder: `path` with history.csv, config.json, env.json, metrics.json, figures/, checkpoints/.
 
-    In a run of several processes the first one writes all of it.
     settings: what config.json records. Checkpoints live in a folder named by a digest of the settings, so a run with
     other settings starts anew beside the old checkpoints, and one with the same settings goes on from them.
     """
@@ -61,7 +60,7 @@ class Run:
         self.write("metrics.json", metrics)
 
     def write(self, name: str, content: dict) -> None:
-        """Write a JSON file of this run. Raises ValueError for NaN and Inf, which JSON has not."""
+        """Write a JSON file, in the first process. Raises ValueError for NaN and Inf, which JSON has not."""
         if processes.is_main():
             write_text(self.path / name, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
@@ -79,8 +78,7 @@ def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> R
 
 
 def environment() -> dict:
-    """What the run ran on: Python, packages, device, precision, the CPU's instructions, threads, processes, commit
-    (followed by "+changes" if the tree is dirty), time."""
+    """What the run ran on; the commit is followed by "+changes" if tracked files differ from it."""
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -95,15 +93,9 @@ def environment() -> dict:
     }
 
 
-def file_digest(path: Path) -> str:
-    """The sha256 of a file, shortened to 16 characters; for settings that depend on a file's content."""
-    return sha256(path)[:16]
-
-
 def _plain(settings: dict) -> dict:
     """Settings as JSON can hold them: dataclasses become dicts, tuples lists."""
-    plain = {key: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for key, v in settings.items()}
-    return json.loads(json.dumps(plain))
+    return json.loads(json.dumps(settings, default=dataclasses.asdict))
 
 
 def _version(package: str) -> str:
@@ -114,10 +106,8 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
+    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -6,16 +6,16 @@ arXiv:2106.05237). The teacher sees them large and in colour; the student smalle
 serve as an encoder of grey pictures. Its inputs are scaled to [-1,1], as L / 50 - 1 is.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
 
 from .. import color
 from .distribution import rate
-from .trainable import TrainableModel
+from .trainable import Batch, TrainableModel
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,9 @@ class DistilConfig:
 class DistilModel(TrainableModel):
     """The student as net_G, RGB (N,3,H,W) in [-1,1] to logits, trained on the answers of a frozen teacher."""
 
-    network_names = ("net_G",)
-    optimizer_names = ("opt_G",)
     loss_names = ("loss_KL",)
 
-    def __init__(
-        self, student: nn.Module, teacher: nn.Module, config: DistilConfig, accelerator: Accelerator | None = None
-    ):
+    def __init__(self, student: nn.Module, teacher: nn.Module, config: DistilConfig, accelerator=None):
         super().__init__(accelerator)
         self.config = config
         self.net_G = self.prepare(student.to(memory_format=torch.channels_last))
@@ -50,33 +46,32 @@ class DistilModel(TrainableModel):
         """One step of AdamW on T^2 KL(teacher, student)."""
         (group,), temperature = self.opt_G.param_groups, self.config.temperature
         step = group.get("step_number", 0)
-        group["lr"] = self.config.lr * rate(step / self.config.steps, 0.05, 0.0)
-        group["step_number"] = step + 1
+        group["lr"], group["step_number"] = self.config.lr * rate(step / self.config.steps, 0.05, 0.0), step + 1
         seen = color.lab_to_rgb(self.L, self.ab) * 2 - 1
         with torch.no_grad(), self.accelerator.autocast():
             answer = (self.teacher(seen).float() / temperature).log_softmax(dim=1)
         grey = torch.rand(len(seen), 1, 1, 1, device=seen.device) < 0.5
-        shown = torch.where(grey, self.L, seen)
-        shown = F.interpolate(shown, self.config.size, mode="bilinear", antialias=True, align_corners=False)
-        self.opt_G.zero_grad()
-        belief = (self.net_G(shown).float() / temperature).log_softmax(dim=1)
-        self.loss_KL = temperature**2 * F.kl_div(belief, answer, log_target=True, reduction="batchmean")
-        self.accelerator.backward(self.loss_KL)
-        self.opt_G.step()
+        belief = self.net_G(_reduced(torch.where(grey, self.L, seen), self.config.size)).float() / temperature
+        self.loss_KL = F.kl_div(belief.log_softmax(dim=1), answer, log_target=True, reduction="batchmean")
+        self.loss_KL = temperature**2 * self.loss_KL
+        self.descend(self.loss_KL)
 
 
 @torch.no_grad()
-def agreement(student: nn.Module, teacher: nn.Module, batches, size: int = 128, grey: bool = True) -> float:
+def agreement(student: nn.Module, teacher: nn.Module, batches: Iterable[Batch], size=128, grey=True) -> float:
     """Share of photographs for which student and teacher name the same class; the student sees them grey, or not.
 
-    batches: {"L", "ab"} at the teacher's size; size: of the student's pictures.
+    batches: at the teacher's size; size: of the student's pictures.
     """
     same, count = 0, 0
     student.eval()
     for batch in batches:
         seen = color.lab_to_rgb(batch["L"], batch["ab"]) * 2 - 1
-        shown = batch["L"].expand_as(seen) if grey else seen
-        shown = F.interpolate(shown, size, mode="bilinear", antialias=True, align_corners=False)
+        shown = _reduced(batch["L"].expand_as(seen) if grey else seen, size)
         same += (student(shown).argmax(dim=1) == teacher(seen).argmax(dim=1)).sum().item()
         count += len(seen)
     return same / count
+
+
+def _reduced(pictures: torch.Tensor, size: int) -> torch.Tensor:
+    return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)

@@ -11,16 +11,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.distribution import soft_encode
 from ..models.light import LightUnet
-from .trainable import TrainableModel
+from .trainable import Batch, TrainableModel
 
 PRIOR_PHOTOGRAPHS = 5_000  # enough to count how often each bin occurs
 
 
 @dataclass(frozen=True)
 class DistributionConfig:
-    """The optimiser and its schedule; `steps` is the whole run's, over all its sizes."""
+    """The optimiser and its schedule."""
 
-    steps: int  # of the whole schedule
+    steps: int  # of the whole schedule, over all the sizes of a run
     lr: float = 1e-3  # highest learning rate of decoder and head
     encoder_lr: float = 0.15  # the encoder's, as a share of it
     weight_decay: float = 0.05  # not of biases and norms
@@ -36,17 +36,13 @@ class DistributionModel(TrainableModel):
     Call `set_prior` first. The step is kept with the optimiser, so that a resumed run goes on in its schedule.
     """
 
-    network_names = ("net_G",)
-    optimizer_names = ("opt_G",)
     loss_names = ("loss_bins",)
+    keeps_statistics = True  # they are averaged with the weights, and those of frozen levels must stay
 
     def __init__(self, net_G: LightUnet, config: DistributionConfig, accelerator: Accelerator | None = None):
         super().__init__(accelerator)
-        self.config, self.head = config, net_G.head
-        self.frozen_levels = config.frozen_levels
-        for level in net_G.encoder.levels[: self.frozen_levels]:  # before several processes agree on what has gradients
-            for module in level:
-                module.requires_grad_(False)
+        self.config, self.head, self.frozen_levels = config, net_G.head, config.frozen_levels
+        self._freeze(net_G)  # before several processes agree on what has gradients
         self.net_G = self.prepare(net_G.to(memory_format=torch.channels_last))
         groups = parameter_groups(net_G, config)
         self.opt_G = self.accelerator.prepare_optimizer(torch.optim.AdamW(groups, config.lr, fused=True))
@@ -55,12 +51,12 @@ class DistributionModel(TrainableModel):
     def set_modes(self) -> None:
         """Training mode, but for the frozen levels of the encoder."""
         super().set_modes()
-        for number, level in enumerate(self.networks["net_G"].encoder.levels):
+        self._freeze(self.networks["net_G"])
+
+    def _freeze(self, net: LightUnet) -> None:
+        for number, level in enumerate(net.encoder.levels):
             for module in level:
                 module.train(number >= self.frozen_levels).requires_grad_(number >= self.frozen_levels)
-
-    def refresh_average(self, batches: Iterable[dict[str, torch.Tensor]]) -> None:
-        """Nothing: statistics are averaged with the weights, and those of frozen levels must stay."""
 
     def optimize(self) -> None:
         """One step of AdamW at the schedule's rate."""
@@ -68,10 +64,8 @@ class DistributionModel(TrainableModel):
         factor = rate(step / self.config.steps, self.config.warmup, self.config.lowest)
         for group in self.opt_G.param_groups:
             group["lr"], group["step_number"] = group["highest"] * factor, step + 1
-        self.opt_G.zero_grad()
         self.loss_bins = self.head.loss(self.net_G(self.L, logits=True), self.ab)
-        self.accelerator.backward(self.loss_bins)
-        self.opt_G.step()
+        self.descend(self.loss_bins)
 
 
 def rate(done: float, warmup: float, lowest: float) -> float:
@@ -89,14 +83,11 @@ def parameter_groups(net: LightUnet, config: DistributionConfig) -> list[dict]:
         highest = config.lr * (config.encoder_lr if name.startswith("encoder.") else 1.0)
         decay = 0.0 if parameter in norms or name.endswith(".bias") else config.weight_decay
         groups.setdefault((highest, decay), []).append(parameter)
-    return [
-        {"params": parameters, "highest": highest, "lr": highest, "weight_decay": decay}
-        for (highest, decay), parameters in groups.items()
-    ]
+    return [{"params": own, "highest": lr, "lr": lr, "weight_decay": decay} for (lr, decay), own in groups.items()]
 
 
 @torch.no_grad()
-def set_prior(net: LightUnet, batches: Iterable[dict[str, torch.Tensor]]) -> None:
+def set_prior(net: LightUnet, batches: Iterable[Batch]) -> None:
     """Count how often each bin occurs in the first 5,000 photographs of these batches, and keep it in the head."""
     counts, seen = torch.zeros_like(net.head.prior), 0
     for batch in batches:

@@ -1,11 +1,10 @@
 """The conditional GAN of pix2pix (arXiv:1611.07004, section 3): G* = argmin_G max_D L_cGAN(G,D) + lambda L1(G)."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
-from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import color
 from ..models.init import init_weights
@@ -24,14 +23,21 @@ class GanConfig:
     lr_D: float = 2e-4  # Adam learning rate of the discriminator
     beta1: float = 0.5  # Adam, both
     beta2: float = 0.999  # Adam, both
-    lambda_L1: float = 100.0  # weight of the L1 term
-    lambda_L2: float = 0.0  # weight of the mean squared error
-    lambda_cosine: float = 0.0  # weight of `losses.cosine_distance`
-    lambda_diversity: float = 0.0  # weight of `losses.repeated_colors`
+    lambda_L1: float = 100.0  # weights of the terms beside the GAN's, see EXTRA
+    lambda_L2: float = 0.0
+    lambda_cosine: float = 0.0
+    lambda_diversity: float = 0.0
     gan_mode: str = "vanilla"  # vanilla | lsgan
     ema_decay: float = 0.0  # of the moving average of the generator's weights, which is judged and saved; 0: no average
     n_down_D: int = 3  # levels of the discriminator: 3 judge patches of 70x70 pixels, 2 of 34x34, 1 of 16x16
     freeze_norm: bool = False  # the generator's BatchNorm keeps the statistics that it comes with
+
+
+EXTRA = {  # terms of the generator's loss that are there only if they have a weight
+    "L2": lambda model: F.mse_loss(model.color_hat, model.color),
+    "cosine": lambda model: cosine_distance(model.color_hat, model.color),
+    "diversity": lambda model: repeated_colors(as_ab(model.color_hat), model.ab),
+}
 
 
 class MainModel(TrainableModel):
@@ -41,45 +47,29 @@ class MainModel(TrainableModel):
     net_D: judges [L, ab] or [L, RGB]; a fresh, initialised `PatchDiscriminator` for ab if None.
     """
 
-    network_names = ("net_G", "net_D")
-    optimizer_names = ("opt_G", "opt_D")
     loss_names = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
 
-    def __init__(
-        self,
-        net_G: nn.Module | None = None,
-        config: GanConfig | None = None,
-        accelerator: Accelerator | None = None,
-        net_D: nn.Module | None = None,
-    ):
+    def __init__(self, net_G=None, config: GanConfig | None = None, accelerator=None, net_D=None):
         super().__init__(accelerator)
         self.config = config = config or GanConfig()
+        self.keeps_statistics = config.freeze_norm
         net_G = init_weights(Unet()) if net_G is None else net_G
         net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D)) if net_D is None else net_D
         self.net_G, self.net_D = self.prepare(net_G), self.prepare(net_D)
-        self.GANcriterion = GANLoss(config.gan_mode).to(self.accelerator.device)
-        self.L1criterion, self.L2criterion = nn.L1Loss(), nn.MSELoss()
+        self.GANcriterion = GANLoss(config.gan_mode)
         betas = (config.beta1, config.beta2)
         self.opt_G = self.adam(self.net_G, config.lr_G, betas)
         self.opt_D = self.adam(self.net_D, config.lr_D, betas)
-        if config.ema_decay:
-            self.average_generator(config.ema_decay)
-        extra = {"loss_G_L2": config.lambda_L2, "loss_G_cosine": config.lambda_cosine}
-        extra |= {"loss_G_diversity": config.lambda_diversity}
-        self.loss_names = (*MainModel.loss_names, *(name for name, weight in extra.items() if weight))
+        self.average_generator(config.ema_decay)
+        self.extra = {name: weight for name in EXTRA if (weight := getattr(config, f"lambda_{name}"))}
+        self.loss_names = (*MainModel.loss_names, *(f"loss_G_{name}" for name in self.extra))
 
     def set_modes(self) -> None:
         """Training mode; with `freeze_norm`, the generator normalises by its statistics and leaves them as they are."""
         super().set_modes()
-        if self.config.freeze_norm:
-            for module in self.net_G.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-
-    def refresh_average(self, batches: Iterable[dict[str, torch.Tensor]]) -> None:
-        """As of any model; with `freeze_norm` nothing, as the average has the statistics that are kept."""
-        if not self.config.freeze_norm:
-            super().refresh_average(batches)
+        for module in self.net_G.modules():
+            if self.keeps_statistics and isinstance(module, _BatchNorm):
+                module.eval()
 
     def forward(self) -> None:
         """G(L), and the truth in the form that G paints: ab, or RGB in [-1,1]."""
@@ -103,17 +93,12 @@ class MainModel(TrainableModel):
         # D bare: DistributedDataParallel would wait for the gradients of its weights, and D is frozen here.
         fake_preds = self.networks["net_D"](torch.cat([self.L, self.color_hat], dim=1))
         self.loss_G_GAN = self.GANcriterion(fake_preds, True)
-        self.loss_G_L1 = self.L1criterion(self.color_hat, self.color) * self.config.lambda_L1
+        self.loss_G_L1 = F.l1_loss(self.color_hat, self.color) * self.config.lambda_L1
         self.loss_G = self.loss_G_GAN + self.loss_G_L1
-        if self.config.lambda_L2:
-            self.loss_G_L2 = self.L2criterion(self.color_hat, self.color) * self.config.lambda_L2
-            self.loss_G = self.loss_G + self.loss_G_L2
-        if self.config.lambda_cosine:
-            self.loss_G_cosine = cosine_distance(self.color_hat, self.color) * self.config.lambda_cosine
-            self.loss_G = self.loss_G + self.loss_G_cosine
-        if self.config.lambda_diversity:
-            self.loss_G_diversity = repeated_colors(as_ab(self.color_hat), self.ab) * self.config.lambda_diversity
-            self.loss_G = self.loss_G + self.loss_G_diversity
+        for name, weight in self.extra.items():
+            loss = EXTRA[name](self) * weight
+            setattr(self, f"loss_G_{name}", loss)
+            self.loss_G = self.loss_G + loss
         self.accelerator.backward(self.loss_G)
 
     def optimize(self) -> None:

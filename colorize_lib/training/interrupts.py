@@ -18,18 +18,17 @@ def stop_requests(patient: bool = False) -> Iterator[threading.Event]:
     """
     event, previous = threading.Event(), {}
 
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
     def request(number: int, frame) -> None:
         event.set()
         if not patient:
             restore()
 
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
     if threading.current_thread() is threading.main_thread():  # Python sets handlers nowhere else
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, request)
+        previous |= {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:

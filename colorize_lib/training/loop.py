@@ -22,9 +22,9 @@ from ..models.painting import colorize_batch
 from ..runs import processes
 from ..runs.progress import Progress
 from ..runs.run import Run
-from .checkpoints import Checkpoints, Position, set_state, state_of
+from .checkpoints import Checkpoints, set_state, state_of
 from .interrupts import TrainingInterrupted, stop_requests
-from .meters import AverageMeter, create_loss_meters, log_results, update_losses
+from .position import Meters, Position, create_loss_meters, log_results, update_losses
 from .trainable import RegressionModel, TrainableModel
 
 Score = Callable[[nn.Module, LabLoader], dict[str, float]]  # (generator, val_dl) -> figures by name, val_L1 among them
@@ -57,9 +57,9 @@ def train_model(
 ) -> pd.DataFrame:
     """Train until `epochs` epochs are done in all, resuming from the run's newest checkpoint, and return the history.
 
-    After each epoch: validation on photographs that training never touches, a row in history.csv, a printed line and a
-    checkpoint. history.csv has a row per logged iteration too, whose losses are means since the row before. Epochs and
-    iterations count from 1 over the whole life of the run.
+    After each epoch: validation, a row in history.csv, a printed line and a checkpoint. history.csv has a row per
+    logged iteration too, whose losses are means since the row before. Epochs and iterations count from 1 over the
+    whole life of the run.
     score: judges the generator, as `evaluation.metrics.validate` does; its figures go to history.csv, `val_...` are
     printed too. showcase: L (K,1,H,W) of fixed photographs, whose colourings go to `run.progress`.
     In a run of several processes all call this, with the same arguments: each trains on its share of every batch (a
@@ -71,24 +71,14 @@ def train_model(
 
 
 def pretrain_generator(
-    net_G: nn.Module,
-    train_dl: LabLoader,
-    val_dl: LabLoader,
-    epochs: int,
-    run: Run,
-    score: Score,
-    lr: float = 1e-4,
-    config: LoopConfig | None = None,
-    showcase: torch.Tensor | None = None,
-    accelerator: Accelerator | None = None,
-    ema_decay: float = 0.0,
+    net_G: nn.Module, *data_and_run, lr=1e-4, accelerator: Accelerator | None = None, ema_decay=0.0, **options
 ) -> pd.DataFrame:
     """Train a generator on L1 alone (Adam, `lr`), the reports' first stage; everything else as in `train_model`.
 
     ema_decay: of a moving average of the weights, which is validated and which net_G has in the end; 0: none.
     """
     model = RegressionModel(net_G, lr, accelerator, ema_decay=ema_decay)
-    history = train_model(model, train_dl, val_dl, epochs, run, score, config, showcase)
+    history = train_model(model, *data_and_run, **options)
     if ema_decay:
         net_G.load_state_dict(model.generator.state_dict())
     return history
@@ -100,13 +90,10 @@ class _Training:
     def __init__(self, model, train_dl, val_dl, epochs, run, score, config, showcase):
         self.model, self.val_dl, self.epochs, self.run, self.score = model, val_dl, epochs, run, score
         self.config, self.showcase, self.accelerator = config, showcase, model.accelerator
-        self.train_dl, self.checkpoints = train_dl, Checkpoints(run.checkpoints)
-        self.writes, self.several = processes.is_main(), processes.count() > 1
-        if self.several:
-            number = processes.count()
-            if train_dl.batch_size % number:  # the mean of the shares' means would not be that of the batch
-                raise ValueError(f"{number} processes cannot share a batch of {train_dl.batch_size} evenly")
-            self.train_dl = train_dl.share(processes.index(), number)
+        self.checkpoints, self.writes, number = Checkpoints(run.checkpoints), processes.is_main(), processes.count()
+        if train_dl.batch_size % number:  # the mean of the shares' means would not be that of the batch
+            raise ValueError(f"{number} processes cannot share a batch of {train_dl.batch_size} evenly")
+        self.several, self.train_dl = number > 1, train_dl.share(processes.index(), number)
         # Losses wait on the device until they are settled, so that a step need not wait for the one before.
         self.unsettled: list[torch.Tensor] = []
         self.restore()
@@ -115,6 +102,9 @@ class _Training:
     def iteration(self) -> int:
         """Iterations done since the run began."""
         return self.position.epoch * len(self.train_dl) + self.position.batch
+
+    def new_meters(self) -> Meters:
+        return create_loss_meters(self.model.loss_names)
 
     def run_epochs(self) -> pd.DataFrame:
         total = self.epochs * len(self.train_dl)
@@ -131,7 +121,7 @@ class _Training:
 
     def train_epoch(self, stop: threading.Event, progress: Progress) -> None:
         """The rest of the current epoch."""
-        at = self.position
+        at, config = self.position, self.config
         self.model.set_modes()
         self.train_dl.set_epoch(at.epoch, at.batch)
         self.clock = self.saved = time.monotonic()
@@ -144,14 +134,14 @@ class _Training:
             self.unsettled.append(self.model.losses())
             at.batch += 1
             progress.update()
-            if self.iteration % self.config.log_every == 0:
+            if self.iteration % config.log_every == 0:
                 self.settle()
                 self.log("iteration", at.window_meters, {})
-                at.window_meters = create_loss_meters(self.model.loss_names)
-            if self.iteration in self.config.show_at or self.iteration % self.config.show_every == 0:
+                at.window_meters = self.new_meters()
+            if self.iteration in config.show_at or self.iteration % config.show_every == 0:
                 self.show()
             self.stop_if_asked(stop)
-            if time.monotonic() - self.saved >= self.config.checkpoint_minutes * 60:
+            if time.monotonic() - self.saved >= config.checkpoint_minutes * 60:
                 self.save()
 
     def finish_epoch(self) -> None:
@@ -166,7 +156,7 @@ class _Training:
         processes.say(f"epoch {at.epoch + 1}/{self.epochs}: {log_results(at.epoch_meters)}; {validation}")
         best, at.best_L1 = scores["val_L1"] < at.best_L1, min(scores["val_L1"], at.best_L1)
         at.epoch, at.batch = at.epoch + 1, 0
-        at.epoch_meters, at.window_meters = (create_loss_meters(self.model.loss_names) for _ in range(2))
+        at.epoch_meters, at.window_meters = self.new_meters(), self.new_meters()
         self.show()
         self.save(best)
 
@@ -202,7 +192,7 @@ class _Training:
             update_losses(losses, at.epoch_meters)
             update_losses(losses, at.window_meters)
 
-    def log(self, kind: str, meters: dict[str, AverageMeter], scores: dict[str, float]) -> None:
+    def log(self, kind: str, meters: Meters, scores: dict[str, float]) -> None:
         """Add a row to the history and write it."""
         at = self.position
         row = {"kind": kind, "epoch": at.epoch + 1, "iteration": self.iteration, "seconds": round(at.seconds, 2)}
@@ -219,9 +209,8 @@ class _Training:
         """Colour the showcase with the network as it is now, and save the pictures side by side."""
         if self.showcase is not None and self.writes:
             rgb = color.lab_to_rgb(self.showcase, colorize_batch(self.model.generator, self.showcase))
-            strip = torch.cat(list(color.to_uint8(rgb)), dim=1).numpy()  # (H,K*W,3)
             with atomic_path(self.run.progress / f"iteration-{self.iteration:07d}.png") as partial:
-                Image.fromarray(strip).save(partial, format="PNG")
+                Image.fromarray(np.hstack(color.to_uint8(rgb))).save(partial, format="PNG")  # (H,K*W,3)
 
     def save(self, best: bool = False) -> Path | None:
         """Write a checkpoint of the current position; None if another process does."""
@@ -229,19 +218,16 @@ class _Training:
         self.saved, at = time.monotonic(), self.position
         if not self.writes:
             return None
-        note = at.note() | {"iteration": self.iteration}
+        note = vars(at) | {"iteration": self.iteration}
         return self.checkpoints.save(at.epoch, at.batch, state_of(self.model), note, best)
 
     def restore(self) -> None:
         """Take up the newest checkpoint, if there is one, and forget the pictures of what came after it."""
         # One process reads it for all, so that none finds another one, and none reads what is being deleted.
         found = broadcast_object_list([self.checkpoints.load() if self.writes else None])[0]
-        if found is None:
-            self.position = Position(*(create_loss_meters(self.model.loss_names) for _ in range(2)))
-        else:
-            state, note = found
-            set_state(self.model, state)
-            self.position = Position.of(note)
+        self.position = Position.of(found[1]) if found else Position(self.new_meters(), self.new_meters())
+        if found:
+            set_state(self.model, found[0])
             self.write_history()  # the file may be that of a run with other settings
             processes.say(f"resuming after epoch {self.position.epoch}, iteration {self.iteration}")
         for picture in self.run.progress.glob("iteration-*.png") if self.writes else []:

@@ -9,36 +9,29 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-GAN_MODES = {"vanilla": nn.BCEWithLogitsLoss, "lsgan": nn.MSELoss}
+GAN_MODES = {"vanilla": F.binary_cross_entropy_with_logits, "lsgan": F.mse_loss}
 
 
 class GANLoss(nn.Module):
-    """Loss of a discriminator's logits against "all real" or "all fake".
+    """Loss of a discriminator's logits against "all real" (1) or "all fake" (0).
 
     gan_mode: `vanilla` (binary cross-entropy on logits) or `lsgan` (mean squared error).
-    real_label, fake_label: the targets; kept as buffers, hence part of the `state_dict`.
     Raises ValueError for an unknown mode.
     """
 
-    def __init__(self, gan_mode: str = "vanilla", real_label: float = 1.0, fake_label: float = 0.0):
+    def __init__(self, gan_mode: str = "vanilla"):
         super().__init__()
         if gan_mode not in GAN_MODES:
             raise ValueError(f"gan_mode {gan_mode!r} is unknown; choose one of {', '.join(GAN_MODES)}")
-        self.register_buffer("real_label", torch.tensor(real_label))
-        self.register_buffer("fake_label", torch.tensor(fake_label))
-        self.loss = GAN_MODES[gan_mode]()
+        self.loss = GAN_MODES[gan_mode]
 
     def forward(self, preds: torch.Tensor, target_is_real: bool) -> torch.Tensor:
         """preds: logits of any shape. Returns the mean loss, a scalar."""
-        label = self.real_label if target_is_real else self.fake_label
-        return self.loss(preds, label.to(preds.dtype).expand_as(preds))
+        return self.loss(preds, torch.full_like(preds, float(target_is_real)))
 
 
 def cosine_distance(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over all pixels of 1 - cos(prediction, target), the angle between the channel vectors of a pixel: [0,2].
-
-    prediction, target: (N,C,H,W).
-    """
+    """Mean over all pixels of 1 - cos, of the angle between the channel vectors (N,C,H,W) of a pixel: [0,2]."""
     return 1 - F.cosine_similarity(prediction, target, dim=1).mean()
 
 

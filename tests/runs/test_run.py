@@ -23,11 +23,10 @@ def test_a_run_records_its_settings_and_environment(tmp_path):
 
 
 def test_checkpoints_depend_on_the_settings_alone(tmp_path):
-    folders = {
-        run.start_run("test", "first", outputs=tmp_path, gan=GanConfig(lambda_L1=weight)).checkpoints
-        for weight in (10.0, 20.0, 10.0)
-    }
-    assert len(folders) == 2
+    settings = {"gan": GanConfig(lambda_L1=10.0), "widths": (1, 2), "seed": 0}
+    folders = [run.start_run("test", name, tmp_path, **settings).checkpoints.name for name in ("first", "second")]
+    assert folders == ["179d7c7f"] * 2  # as ever: a run goes on from the checkpoints of an older version
+    assert run.start_run("test", "first", tmp_path, **settings | {"seed": 1}).checkpoints.name != folders[0]
 
 
 def test_parts_of_a_run_have_folders_and_settings_of_their_own(tmp_path):
@@ -46,20 +45,16 @@ def test_metrics_refuse_what_json_cannot_hold(tmp_path):
     assert json.loads((one.path / "metrics.json").read_text()) == {"L1": 0.5}
 
 
-def test_seeds_cover_every_generator():
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_seeds_cover_every_generator(deterministic):
     def draw() -> tuple:
-        device.seed_everything(3)
         return random.random(), np.random.random(), torch.rand(1).item()
 
-    assert draw() == draw()
-    assert draw() != (random.random(), np.random.random(), torch.rand(1).item())
-
-
-def test_deterministic_mode_can_be_switched():
-    device.seed_everything(0, deterministic=True)
-    assert torch.are_deterministic_algorithms_enabled()
-    device.seed_everything(0)
-    assert not torch.are_deterministic_algorithms_enabled()
+    device.seed_everything(3, deterministic)
+    first, second = draw(), draw()
+    device.seed_everything(3, deterministic)
+    assert draw() == first != second
+    assert torch.are_deterministic_algorithms_enabled() == deterministic
 
 
 def test_an_unknown_device_is_refused():
@@ -86,13 +81,10 @@ def test_headless_progress_is_silent_about_what_is_quick(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
-# --- precision --------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def capable(monkeypatch):
     """A CPU with instructions for bf16."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     torch.use_deterministic_algorithms(False)
 
 
@@ -112,18 +104,17 @@ def test_a_cpu_that_can_takes_the_precision_in_which_the_step_is_faster(slower, 
     assert line.startswith(f"mixed_precision {choice}: a training step takes") and line.count("\n") == 1
 
 
-def test_nothing_is_timed_where_nothing_can_be_gained_or_the_result_would_depend_on_it(capable, monkeypatch, capsys):
-    def trial():
-        pytest.fail("timed")
-
-    torch.use_deterministic_algorithms(True)
-    assert device.choose_precision(trial) == "no"
+@pytest.mark.parametrize("why", ["deterministic", "several processes", "no instructions", "torch cannot tell"])
+def test_nothing_is_timed_where_nothing_can_be_gained_or_the_result_would_depend_on_it(capable, monkeypatch, why):
+    torch.use_deterministic_algorithms(why == "deterministic")
+    if why == "several processes":
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    elif why == "no instructions":
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
+    elif why == "torch cannot tell":
+        monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert device.choose_precision(lambda: pytest.fail("timed")) == "no"
     torch.use_deterministic_algorithms(False)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert device.choose_precision(trial) == "no"
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
-    assert device.choose_precision(trial) == "no"
-    assert "this CPU has no instructions for bf16" in capsys.readouterr().out
 
 
 def test_a_trial_step_passes_a_batch_forward_and_back():

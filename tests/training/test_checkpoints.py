@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from colorize_lib.models.weights import CheckpointError, read_checkpoint
-from colorize_lib.training.checkpoints import Checkpoints, rng_state, set_rng_state
+from colorize_lib.training.checkpoints import Checkpoints, set_state, state_of
+from colorize_lib.training.trainable import TrainableModel
+
+NOTHING = TrainableModel(None)  # a model without networks and optimisers
 
 
 def names(folder: Path) -> list[str]:
@@ -20,7 +23,7 @@ def names(folder: Path) -> list[str]:
 
 
 def state(k: int) -> dict:
-    return {"networks": {"net_G": {"weight": torch.full((50,), float(k))}}, "rng": rng_state()}
+    return state_of(NOTHING) | {"networks": {"net_G": {"weight": torch.full((50,), float(k))}}}
 
 
 @pytest.fixture
@@ -113,5 +116,5 @@ def test_the_state_of_every_random_generator_comes_back_from_a_file(kept):
     kept.save(9, 0, state(9), {})
     expected = draw()
     assert draw() != expected
-    set_rng_state(kept.load()[0]["rng"])
+    set_state(NOTHING, kept.load()[0])
     assert draw() == expected

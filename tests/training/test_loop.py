@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 import tiny_training
 import torch
 from PIL import Image
-from tiny_training import BATCHES, loaders, tiny_model, tiny_run, train
+from tiny_training import BATCHES, loaders, optimize_and, tiny_model, tiny_run, train
 from torch import nn
 
 from colorize_lib.evaluation.metrics import validate
@@ -50,45 +49,27 @@ def assert_same_run(result, expected) -> None:
     assert one.equals(two)
 
 
-# --- resuming ---------------------------------------------------------------------------------------------------------
-
-
 def test_one_epoch_and_a_resume_equal_three_epochs_to_the_bit(tmp_path, straight):
     train(tmp_path, 1)
     assert_same_run(train(tmp_path, EPOCHS), straight)
 
 
 def test_a_run_killed_within_an_epoch_goes_on_to_the_same_weights(tmp_path, straight):
-    command = [sys.executable, tiny_training.__file__, tmp_path, str(EPOCHS), "0.3"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        seen = 0
-        for line in process.stdout:
-            seen += line == "iteration\n"
-            if seen == BATCHES + 3:  # in the middle of the second epoch
-                process.kill()
-                break
-    assert process.returncode == -signal.SIGKILL
+    command = [sys.executable, tiny_training.__file__, tmp_path, str(EPOCHS), str(BATCHES + 3)]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
     newest = Checkpoints(tiny_run(tmp_path).checkpoints).load()[1]
-    assert newest["epoch"] == 1 and 2 <= newest["batch"] < BATCHES
+    assert newest["epoch"] == 1 and newest["batch"] == 2  # in the middle of the second epoch
     assert_same_run(train(tmp_path, EPOCHS), straight)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_within_an_epoch_leaves_a_checkpoint_of_that_iteration(tmp_path, straight, monkeypatch, how):
-    optimize, steps = MainModel.optimize, []
-
-    def stopping(self) -> None:
-        optimize(self)
-        steps.append(1)
-        if len(steps) == BATCHES + 3:
-            os.kill(os.getpid(), how)
-
     before = signal.getsignal(how)
     with monkeypatch.context() as patch:
+        stopping = optimize_and(lambda number: number == BATCHES + 3 and os.kill(os.getpid(), how))
         patch.setattr(MainModel, "optimize", stopping)
-        with pytest.raises(
-            TrainingInterrupted, match=rf"after iteration {BATCHES + 3}, in epoch 2; checkpoint .*0003\."
-        ):
+        where = rf"after iteration {BATCHES + 3}, in epoch 2; checkpoint .*0003\."
+        with pytest.raises(TrainingInterrupted, match=where):
             train(tmp_path, EPOCHS, LoopConfig(log_every=2, show_at=(), checkpoint_minutes=60))
     assert signal.getsignal(how) is before
     assert_same_run(train(tmp_path, EPOCHS), straight)
@@ -111,46 +92,37 @@ def test_a_finished_run_trains_no_more_and_gives_the_same_history(tmp_path, monk
 
 
 def test_the_moving_average_is_validated_and_goes_on_after_an_interruption(tmp_path):
-    results = []
-    for name, parts in (("straight", [2]), ("parts", [1, 2])):
-        for epochs in parts:
-            model = tiny_model()
-            model.average_generator(0.9)
-            config = LoopConfig(log_every=2, show_at=())
-            history = train_model(model, *loaders(), epochs, tiny_run(tmp_path / name), validate, config)
-        results.append((model, history))
-    assert_same_run(*results)
-    assert validate(model.generator, loaders()[1])["val_L1"] == history.val_L1.iloc[-1]
-    assert validate(model.networks["net_G"], loaders()[1])["val_L1"] != history.val_L1.iloc[-1]
+    straight = train(tmp_path / "straight", 2, model=tiny_model(0.9))
+    train(tmp_path / "parts", 1, model=tiny_model(0.9))
+    assert_same_run(train(tmp_path / "parts", 2, model=tiny_model(0.9)), straight)
+    model, last = straight[0], straight[1].val_L1.iloc[-1]
+    assert validate(model.generator, loaders()[1])["val_L1"] == last
+    assert validate(model.networks["net_G"], loaders()[1])["val_L1"] != last
+
+
+def pictures(run: Run) -> list[int]:
+    """The iterations of which there are pictures."""
+    return sorted(int(path.stem.split("-")[1]) for path in run.progress.iterdir())
 
 
 def test_other_settings_start_anew_and_keep_the_old_checkpoints(tmp_path):
-    config = LoopConfig(show_at=(1, 3))
-    showcase = next(iter(loaders()[1]))["L"]
+    config, showcase = LoopConfig(show_at=(1, 3)), next(iter(loaders()[1]))["L"]
     _, first = train(tmp_path, 1, config, showcase=showcase)
-    other = Run(tiny_run(tmp_path).path, {"seed": 1})
-    model = tiny_model()
-    model.config = replace(model.config, lambda_L1=1.0)
-    history = train_model(model, *loaders(), 1, other, validate, LoopConfig(show_at=(2,)), showcase)
-    assert sorted(path.name for path in other.progress.iterdir()) == [f"iteration-{k:07d}.png" for k in (0, 2, BATCHES)]
-    assert (history.kind == "epoch").sum() == 1 and other.checkpoints != tiny_run(tmp_path).checkpoints
+    run, other = tiny_run(tmp_path), Run(tiny_run(tmp_path).path, {"seed": 1})
+    history = train_model(tiny_model(0.5), *loaders(), 1, other, validate, LoopConfig(show_at=(2,)), showcase)
+    assert pictures(other) == [0, 2, BATCHES]
+    assert (history.kind == "epoch").sum() == 1 and other.checkpoints != run.checkpoints
     _, again = train(tmp_path, 1, config, showcase=showcase)  # the old checkpoints come with their own history
     assert again.equals(first) and not again.equals(history)
-    assert pd.read_csv(tiny_run(tmp_path).path / "history.csv").seconds.tolist() == first.seconds.tolist()
-    pictures = sorted(path.name for path in tiny_run(tmp_path).progress.iterdir())
-    assert pictures == [f"iteration-{k:07d}.png" for k in (0, 1, 3, BATCHES)]
+    assert pd.read_csv(run.path / "history.csv").seconds.tolist() == first.seconds.tolist()
+    assert pictures(run) == [0, 1, 3, BATCHES]
 
 
 def test_drawing_pictures_does_not_change_the_training(tmp_path, straight):
     config = LoopConfig(log_every=2, show_at=(1, 3), show_every=10, checkpoint_minutes=0)
-    showcase = next(iter(loaders()[1]))["L"]
-    assert_same_run(train(tmp_path, EPOCHS, config, showcase=showcase), straight)
-    files = sorted(path.name for path in tiny_run(tmp_path).progress.iterdir())
-    assert files == [f"iteration-{k:07d}.png" for k in (0, 1, 3, 6, 10, 12, 18)]
-    assert Image.open(tiny_run(tmp_path).progress / files[0]).size == (2 * 32, 32)
-
-
-# --- what is logged ---------------------------------------------------------------------------------------------------
+    assert_same_run(train(tmp_path, EPOCHS, config, showcase=next(iter(loaders()[1]))["L"]), straight)
+    assert pictures(tiny_run(tmp_path)) == [0, 1, 3, 6, 10, 12, 18]
+    assert Image.open(next(tiny_run(tmp_path).progress.iterdir())).size == (2 * 32, 32)
 
 
 def test_history_has_a_row_per_epoch_and_per_logged_iteration(straight):
@@ -167,15 +139,10 @@ def test_history_has_a_row_per_epoch_and_per_logged_iteration(straight):
 
 
 def test_logged_losses_are_the_models_and_figures_those_of_the_score(tmp_path, monkeypatch):
-    seen = []
-    optimize = MainModel.optimize
-
-    def recording_optimize(self):
-        optimize(self)
-        seen.append(self.losses())
-
-    monkeypatch.setattr(MainModel, "optimize", recording_optimize)
-    _, history = train(tmp_path, 1, score=lambda net_G, val_dl: {"val_L1": 0.5, "entropy_ratio": 0.25})
+    seen, model = [], tiny_model()
+    monkeypatch.setattr(MainModel, "optimize", optimize_and(lambda _: seen.append(model.losses())))
+    score = {"val_L1": 0.5, "entropy_ratio": 0.25}
+    _, history = train(tmp_path, 1, score=lambda net_G, val_dl: score, model=model)
     epoch, expected = history[history.kind == "epoch"].iloc[0], torch.stack(seen).double().mean(dim=0)
     np.testing.assert_allclose(epoch[list(LOSSES)].astype(float), expected, rtol=1e-6)
     assert epoch.val_L1 == 0.5 and epoch.entropy_ratio == 0.25
@@ -187,7 +154,7 @@ def test_networks_train_in_train_mode_and_are_judged_in_eval_mode(tmp_path):
     for module in model.net_G.modules():
         if isinstance(module, nn.BatchNorm2d | nn.Dropout):
             module.register_forward_pre_hook(lambda m, _: modes[torch.is_grad_enabled()].add(m.training))
-    train_model(model, *loaders(), 2, tiny_run(tmp_path), validate)
+    train(tmp_path, 2, model=model)
     assert modes == {True: {True}, False: {False}}
 
 
@@ -214,14 +181,11 @@ def test_pretraining_leaves_the_average_that_it_validated(tmp_path):
     assert all(torch.equal(again[key], average[key]) for key in average)
 
 
-# --- bad losses -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("value, epochs_before", [(float("nan"), 1), (float("inf"), 0)])
+@pytest.mark.parametrize("value, before", [(float("nan"), 1), (float("inf"), 0)])
 def test_a_bad_loss_stops_the_run_by_name_and_keeps_the_last_good_checkpoint(
-    tmp_path, straight, monkeypatch, value, epochs_before
+    tmp_path, straight, monkeypatch, value, before
 ):
-    train(tmp_path, epochs_before)
+    train(tmp_path, before)
     steps, losses = iter(range(1, 100)), MainModel.losses
 
     def spoiled_losses(self):
@@ -229,14 +193,11 @@ def test_a_bad_loss_stops_the_run_by_name_and_keeps_the_last_good_checkpoint(
         good[3] = value if next(steps) == 4 else good[3]
         return good
 
-    where = f"epoch {epochs_before + 1}, iteration {epochs_before * BATCHES + 4}"
-    with (
-        monkeypatch.context() as patch,
-        pytest.raises(NonFiniteLoss, match=f"loss_G_GAN is {value} at {where}.") as error,
-    ):
+    where = f"loss_G_GAN is {value} at epoch {before + 1}, iteration {before * BATCHES + 4}."
+    with monkeypatch.context() as patch, pytest.raises(NonFiniteLoss, match=where) as error:
         patch.setattr(MainModel, "losses", spoiled_losses)
         train(tmp_path, EPOCHS, LoopConfig(log_every=50, show_at=(), checkpoint_minutes=60))
     kept = sorted(path.name for path in Path(tiny_run(tmp_path).checkpoints).glob("epoch-*"))
-    assert kept[-1:] == ["epoch-00001-batch-0000000"] * epochs_before
+    assert kept[-1:] == ["epoch-00001-batch-0000000"] * before
     assert ("The last good checkpoint is in" in str(error.value)) == bool(kept)
     assert_same_run(train(tmp_path, EPOCHS), straight)

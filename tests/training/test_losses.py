@@ -16,10 +16,6 @@ def batch(n: int = 4) -> dict[str, torch.Tensor]:
     return {"L": L, "ab": ab}
 
 
-def cifar_model(**objective) -> MainModel:
-    return MainModel(build_generator(CifarConfig()), GanConfig(**objective), None, build_discriminator(CifarConfig()))
-
-
 def test_gan_losses_follow_their_formulas():
     logits = torch.tensor([[0.3, -1.2], [2.0, 0.0]])
     p = torch.sigmoid(logits)
@@ -28,10 +24,6 @@ def test_gan_losses_follow_their_formulas():
     torch.testing.assert_close(vanilla(logits, False), -(1 - p).log().mean())
     torch.testing.assert_close(lsgan(logits, True), ((logits - 1) ** 2).mean())
     torch.testing.assert_close(lsgan(logits, False), (logits**2).mean())
-    smooth = GANLoss("vanilla", real_label=0.9)
-    torch.testing.assert_close(smooth(logits, True), -(0.9 * p.log() + 0.1 * (1 - p).log()).mean())
-    with pytest.raises(ValueError, match="'hinge' is unknown"):
-        GANLoss("hinge")
 
 
 def test_cosine_distance_of_known_vectors():
@@ -44,26 +36,17 @@ def test_cosine_distance_of_known_vectors():
 
 def test_repeated_colors_is_1_for_one_pattern_and_0_for_the_truth():
     ab = torch.randn(6, 2, 32, 32).mul(0.1).cumsum(-1)
-    assert repeated_colors(ab, ab).item() == 0
+    shrunk = (ab / 4).requires_grad_()
+    assert repeated_colors(ab, ab).item() == repeated_colors(2 * ab, ab).item() == 0
     assert repeated_colors(ab[:1].expand(6, -1, -1, -1), ab).item() == pytest.approx(1)
-    assert repeated_colors(ab / 4, ab).item() == pytest.approx(0.75)
-    assert repeated_colors(2 * ab, ab).item() == 0
-
-
-def test_descending_on_repeated_colors_makes_pictures_differ():
-    ab = torch.randn(6, 2, 8, 8).cumsum(-1)
-    ab_hat = (ab[:1] + 1e-3 * torch.randn(6, 2, 8, 8)).requires_grad_()
-    optimizer = torch.optim.Adam([ab_hat], lr=0.1)
-    before = repeated_colors(ab_hat, ab).item()
-    for _ in range(20):
-        optimizer.zero_grad()
-        repeated_colors(ab_hat, ab).backward()
-        optimizer.step()
-    assert before > 0.95 and repeated_colors(ab_hat, ab).item() < 0.7
+    repeated_colors(shrunk, ab).backward()
+    assert repeated_colors(shrunk, ab).item() == pytest.approx(0.75)
+    assert repeated_colors(shrunk - shrunk.grad, ab).item() < 0.75  # descending makes pictures differ
 
 
 def test_every_weighted_term_is_in_the_generators_loss():
-    model = cifar_model(lambda_L1=3.0, lambda_L2=5.0, lambda_cosine=7.0, lambda_diversity=11.0)
+    objective = GanConfig(lambda_L1=3.0, lambda_L2=5.0, lambda_cosine=7.0, lambda_diversity=11.0)
+    model = MainModel(build_generator(CifarConfig()), objective, None, build_discriminator(CifarConfig()))
     model.setup_input(batch())
     model.forward()
     model.backward_D()
@@ -79,11 +62,6 @@ def test_every_weighted_term_is_in_the_generators_loss():
     assert losses["loss_G"] == pytest.approx(sum(terms), rel=1e-5)
 
 
-def test_terms_of_weight_0_are_left_out():
-    assert cifar_model().loss_names == MainModel(build_generator(CifarConfig(output="ab"))).loss_names
-    assert "loss_G_L2" not in cifar_model().loss_names
-
-
 @pytest.mark.parametrize("loss, power", [("L1", 1), ("L2", 2)])
 def test_regression_has_its_loss(loss, power):
     model = RegressionModel(build_generator(CifarConfig(output="ab")), loss=loss).train()
@@ -96,6 +74,8 @@ def test_regression_has_its_loss(loss, power):
     assert model.losses().item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_regression_refuses_an_unknown_loss():
+def test_an_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="loss 'L3' is unknown; choose one of L1, L2"):
         RegressionModel(build_generator(CifarConfig()), loss="L3")
+    with pytest.raises(ValueError, match="'hinge' is unknown"):
+        GANLoss("hinge")

@@ -1,7 +1,5 @@
 """Steps in bf16 beside steps in full precision."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -10,27 +8,19 @@ from colorize_lib.models.init import init_weights
 from colorize_lib.models.unet import Unet
 from colorize_lib.runs.device import make_accelerator
 from colorize_lib.training.gan import GanConfig, MainModel
-from colorize_lib.training.trainable import RegressionModel, TrainableModel
+from colorize_lib.training.trainable import RegressionModel
 
-
-@pytest.fixture
-def fresh_state() -> Iterator[None]:
-    """accelerate keeps one precision for a process; forget it before and after."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+MODELS = {
+    "gan": lambda net_G, accelerator: MainModel(net_G, GanConfig(n_down_D=1), accelerator),
+    "regression": lambda net_G, accelerator: RegressionModel(net_G, accelerator=accelerator),
+}
 
 
 def losses(kind: str, mixed_precision: str, device: str) -> torch.Tensor:
-    AcceleratorState._reset_state(reset_partial_state=True)
+    AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process
     accelerator = make_accelerator(device, mixed_precision)
     torch.manual_seed(0)
-    net_G = init_weights(Unet(n_down=5, num_filters=16))
-    model: TrainableModel = (
-        MainModel(net_G, GanConfig(n_down_D=1), accelerator)
-        if kind == "gan"
-        else RegressionModel(net_G, accelerator=accelerator)
-    )
+    model = MODELS[kind](init_weights(Unet(n_down=5, num_filters=16)), accelerator)
     model.set_modes()
     seen, generator = [], torch.Generator().manual_seed(1)
     for _ in range(3):
@@ -39,11 +29,11 @@ def losses(kind: str, mixed_precision: str, device: str) -> torch.Tensor:
         model.step()
         seen.append(model.losses().cpu())
     assert all(p.dtype == torch.float32 for p in model.net_G.parameters())
+    AcceleratorState._reset_state(reset_partial_state=True)
     return torch.stack(seen)
 
 
-@pytest.mark.usefixtures("fresh_state")
-@pytest.mark.parametrize("kind", ["gan", "regression"])
+@pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("device", ["cpu", *(["auto"] if torch.cuda.is_available() else [])])
 def test_losses_in_bf16_are_those_of_full_precision_within_half_a_percent(kind, device):
     full, half = losses(kind, "no", device), losses(kind, "bf16", device)
