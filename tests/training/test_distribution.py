@@ -1,0 +1,101 @@
+"""Training a colour distribution: its schedule, what is frozen, exact resuming, the prior."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import tiny_training
+import torch
+from tiny_training import loaders
+
+from colorize_lib.models import LightConfig, build_generator
+from colorize_lib.models.distribution import bin_centres
+from colorize_lib.runs.device import seed_everything
+from colorize_lib.training.distribution import DistributionConfig, DistributionModel, parameter_groups, rate, set_prior
+from colorize_lib.training.loop import LoopConfig
+
+
+def light_model(encoder: str = "resnet18", **config) -> DistributionModel:
+    seed_everything(0)
+    net_G = build_generator(LightConfig(size=32, encoder=encoder, widths=(16, 16, 16)), None)
+    return DistributionModel(net_G, DistributionConfig(**{"steps": 4, "lr": 1e-2} | config))
+
+
+def step(model: DistributionModel) -> None:
+    model.set_modes()
+    model.setup_input(next(iter(loaders()[0])))
+    model.step()
+
+
+def test_the_rate_rises_in_a_line_and_falls_along_a_cosine():
+    assert rate(0.0, 0.1, 0.01) == pytest.approx(0.001 / 0.101)
+    assert rate(0.05, 0.1, 0.01) == pytest.approx(0.051 / 0.101)
+    assert rate(0.1, 0.1, 0.01) == pytest.approx(1)
+    assert rate(0.55, 0.1, 0.01) == pytest.approx(0.505)
+    assert rate(0.775, 0.1, 0.01) == pytest.approx(0.01 + 0.99 * (1 - math.sqrt(0.5)) / 2)
+    assert rate(1.0, 0.1, 0.01) == rate(1.5, 0.1, 0.01) == pytest.approx(0.01)
+
+
+def test_steps_follow_the_schedule_at_the_rates_of_encoder_and_decoder():
+    model = light_model(warmup=0.25, lowest=0.1)
+    for done in (0.0, 0.25, 0.5):
+        step(model)
+        found = {group["lr"] for group in model.opt_G.param_groups}
+        factor = rate(done, 0.25, 0.1)
+        assert sorted(found) == pytest.approx([0.15e-2 * factor, 1e-2 * factor])
+
+
+def test_norms_and_biases_have_no_weight_decay():
+    net = light_model().net_G
+    groups = parameter_groups(net, DistributionConfig(4))
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    assert sorted(names[one] for group in groups for one in group["params"]) == sorted(names.values())
+    for group in groups:
+        assert all((one.dim() > 1) == (group["weight_decay"] > 0) for one in group["params"])
+        assert {names[one].startswith("encoder.") for one in group["params"]} == {group["highest"] < 1e-3}
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "efficientnet_lite0"])
+def test_frozen_levels_keep_weights_and_statistics_and_the_others_change(encoder):
+    model = light_model(encoder, frozen_levels=2, ema_decay=0.5)
+    levels = model.net_G.encoder.levels
+    before = [copy.deepcopy([module.state_dict() for module in level]) for level in levels]
+    step(model)
+    step(model)
+    model.refresh_average([next(iter(loaders()[0]))])
+    for net in (model.net_G, model.generator):
+        for number, level in enumerate(net.encoder.levels):
+            for module, old in zip(level, before[number], strict=True):
+                same = [
+                    torch.equal(tensor, old[key]) for key, tensor in module.state_dict().items() if "num" not in key
+                ]
+                assert all(same) if number < 2 else not same or not all(same)
+
+
+def test_two_steps_and_a_resume_equal_four_steps_to_the_bit(tmp_path):
+    def train(name: str, epochs: int) -> DistributionModel:
+        model = light_model("efficientnet_lite0", ema_decay=0.9)
+        return tiny_training.train(tmp_path / name, epochs, LoopConfig(), model=model, batch_size=6)[0]
+
+    whole = train("whole", 2)  # epochs of two steps
+    train("parts", 1)
+    parts = train("parts", 2)
+    for name, network in whole.networks.items():
+        theirs = parts.networks[name].state_dict()
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in network.state_dict().items())
+    assert parts.opt_G.param_groups[0]["step_number"] == 4
+
+
+def test_the_prior_is_the_share_of_each_bin():
+    net = light_model().net_G
+    centres, ab = bin_centres(), torch.zeros(4, 2, 32, 32)
+    red, blue = (int((centres - torch.tensor(colour)).norm(dim=1).argmin()) for colour in ([60.0, 40.0], [20.0, -60.0]))
+    ab[:3] = centres[red][:, None, None] / 110
+    ab[3:] = centres[blue][:, None, None] / 110
+    set_prior(net, [{"ab": ab[:2]}, {"ab": ab[2:]}])
+    nearest = {k: (centres - centres[k]).norm(dim=1).argsort()[:5] for k in (red, blue)}
+    found = net.head.prior
+    shares = [found[nearest[k]].sum().item() for k in (red, blue)]
+    np.testing.assert_allclose(shares, [0.75, 0.25], atol=1e-5)
+    assert found.sum().item() == pytest.approx(1) and int(found.argmax()) == red
