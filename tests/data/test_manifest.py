@@ -44,9 +44,6 @@ def into_sides(folder: Path, n_val: int) -> None:
         path.rename(side / path.name)
 
 
-# --- the draw and the split ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("count", "share", "n_val"), [(10, 0.2, 2), (10, 0.5, 5), (2, 0.2, 1), (3, 0.99, 2)])
 def test_splits_all_photographs_by_the_share_with_one_on_either_side(count, share, n_val, tmp_path, data, find):
     names = save_photographs(tmp_path / "photos", count)
@@ -119,9 +116,6 @@ def test_of_equal_files_in_train_and_val_the_one_in_train_is_left_out(folder, da
     assert np.array_equal(held, np.stack([resize(read_rgb(content), 32) for content in files]))
 
 
-# --- the manifest --------------------------------------------------------------------------------------------------
-
-
 def test_the_manifest_says_path_size_content_and_split_of_each_file(folder, data, find):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -136,7 +130,7 @@ def test_the_manifest_says_path_size_content_and_split_of_each_file(folder, data
         assert row.split in ("train", "val") and row.reason == ""
 
 
-def test_a_manifest_gives_the_same_split_from_another_place(folder, data, tmp_path, find):
+def test_a_manifest_gives_the_same_split_from_another_place(folder, data, tmp_path, capsys, find):
     (folder / "photo-07.jpg").write_bytes(b"")
     first = find(folder, data, seed=5)
     shutil.copytree(folder, tmp_path / "elsewhere")
@@ -147,17 +141,16 @@ def test_a_manifest_gives_the_same_split_from_another_place(folder, data, tmp_pa
     pd.testing.assert_frame_equal(again.manifest, first.manifest)
     assert (again.digest(), again.root) == (first.digest(), tmp_path / "elsewhere")
     assert not (tmp_path / "other" / "manifests").exists()
-
-
-def test_a_manifest_of_ones_own_that_has_a_file_on_both_sides_is_told(folder, data, tmp_path, capsys, find):
-    rows = find(folder, data).manifest
-    rows.loc[rows.index[:2], ["sha256", "split"]] = [["00", "train"], ["00", "val"]]
-    rows.to_csv(tmp_path / "kept.csv", index=False)
-    find(folder, data, manifest=str(tmp_path / "kept.csv"))
+    rows = first.manifest.copy()
+    rows.loc[rows.index[rows.reason == ""][:2], ["sha256", "split"]] = [["00", "train"], ["00", "val"]]
+    rows.to_csv(kept, index=False)
+    find(folder, data, manifest=kept)
     assert "1 are copies of others, 1 ON BOTH SIDES" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match=r"lost\.csv"):
+        find(folder, data, manifest=str(tmp_path / "lost.csv"))
 
 
-def test_a_changed_folder_gives_a_new_manifest(folder, data, find):
+def test_a_changed_folder_gives_a_new_manifest_and_a_changed_file_is_examined_again(folder, data, find):
     first = find(folder, data)
     save(photograph(50), folder / "new.jpg")
     second = find(folder, data)
@@ -166,17 +159,12 @@ def test_a_changed_folder_gives_a_new_manifest(folder, data, find):
     third = find(folder, data)
     assert set(second.usable.path) - set(third.manifest.path) == {"photo-00.jpg"}
     assert len({first.path, second.path, third.path}) == 3 and first.path.exists()
-
-
-def test_a_file_changed_to_one_of_the_same_size_is_examined_again(folder, data, find):
-    first = find(folder, data)
-    file = folder / "photo-00.jpg"
-    content = bytearray(file.read_bytes())
-    content[-100] ^= 1  # among the compressed pixels
-    file.write_bytes(content)
-    os.utime(file, ns=(0, first.path.stat().st_mtime_ns + 1_000_000))
+    content = bytearray((folder / "new.jpg").read_bytes())
+    content[-100] ^= 1  # among the compressed pixels: a file of the same size
+    (folder / "new.jpg").write_bytes(content)
+    os.utime(folder / "new.jpg", ns=(0, third.path.stat().st_mtime_ns + 1_000_000))
     changed = find(folder, data).manifest.set_index("path")
-    assert changed.sha256["photo-00.jpg"] == hashlib.sha256(content).hexdigest()
+    assert changed.sha256["new.jpg"] == hashlib.sha256(content).hexdigest()
 
 
 def test_a_file_dated_in_the_future_is_not_examined_at_every_call(folder, data, examined, find):
@@ -221,11 +209,6 @@ def test_refuses_a_damaged_manifest_by_name(text, reason, tmp_path):
         read_manifest(tmp_path / "damaged.csv")
 
 
-def test_says_which_manifest_is_missing(folder, data, tmp_path, find):
-    with pytest.raises(FileNotFoundError, match=r"lost\.csv"):
-        find(folder, data, manifest=str(tmp_path / "lost.csv"))
-
-
 def test_the_digest_depends_on_content_and_split_only(folder, data, find):
     photos = find(folder, data)
     assert PhotoSet(Path("/elsewhere"), photos.manifest.assign(width=1), Path("x.csv")).digest() == photos.digest()
@@ -234,20 +217,8 @@ def test_the_digest_depends_on_content_and_split_only(folder, data, find):
         assert PhotoSet(photos.root, changed, photos.path).digest() != photos.digest()
 
 
-# --- names ---------------------------------------------------------------------------------------------------------
-
-NAMES = [
-    "with space.jpg",
-    "comma, quote \" and ' apostrophe.jpg",
-    "Übung on 写真.jpg",
-    "NA/NA.jpg",
-    "null/nan.jpg",
-    " leading space.jpg",
-    "#1;tab\t.jpg",
-    "line\nbreak.jpg",
-    "100 %.JPG",
-    "007.jpg",
-]
+NAMES = ["comma, quote \" and ' apostrophe.jpg", "Übung on 写真.jpg", "NA/NA.jpg", "null/nan.jpg", " leading space.jpg"]
+NAMES += ["#1;tab\t.jpg", "line\nbreak.jpg", "100 %.JPG", "007.jpg"]
 
 
 def test_any_name_survives_the_manifest(tmp_path, data, find):
@@ -270,9 +241,6 @@ def test_lists_a_name_that_fits_no_csv_as_unusable(name, printed, folder, data, 
     rows = find(folder, data).manifest.set_index("path")
     assert rows.reason[printed] == "unreadable: its name does not fit into a CSV in UTF-8"
     assert (rows.split != "").sum() == 12
-
-
-# --- unusable files ------------------------------------------------------------------------------------------------
 
 
 def spoil(folder: Path) -> dict[str, str]:

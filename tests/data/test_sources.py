@@ -12,16 +12,12 @@ from PIL import Image
 
 from colorize_lib import files
 from colorize_lib.data import sources
-from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.data.shipped import package_photographs, sample_split
 from colorize_lib.data.sources import DataUnavailable, list_images
 
 
 def contents(root: Path) -> dict[str, bytes]:
     return {path: (root / path).read_bytes() for path in list_images(root)}
-
-
-# --- sample --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +64,11 @@ def test_sample_completes_crops_that_were_interrupted(tmp_path, monkeypatch):
     assert contents(sources.sample("", tmp_path / "cut", seed=0).root) == expected
 
 
-def test_sample_has_no_photograph_on_both_sides(tmp_path):
-    photos = find_photographs(PhotoConfig(source="sample", n_images=0, seed=1), tmp_path)
-    sides = photos.usable.groupby(photos.usable.path.str.split("/").str[0]).split.agg(set)
-    assert {name: list(side) for name, side in sides.items()} == {k: [side] for k, side in sample_split(1).items()}
+def test_sample_has_no_photograph_on_both_sides(tmp_path, find):
+    usable = find("", tmp_path, source="sample", seed=1).usable
+    sides = usable.groupby(usable.path.str.split("/").str[0]).split.agg(set)
+    assert sides.to_dict() == {name: {side} for name, side in sample_split(1).items()}
     assert list(sample_split(1).values()).count("val") == 2
-
-
-# --- folder --------------------------------------------------------------------------------------------------------
 
 
 def test_folder_lists_all_images_below_it_in_order(tmp_path):
@@ -110,6 +103,9 @@ def test_folder_says_what_is_missing(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(DataUnavailable, match=r"holds no \.jpeg, \.jpg, "):
         sources.folder_tree(str(tmp_path), tmp_path, 0)
+    save_photographs(tmp_path, 1)
+    with pytest.raises(DataUnavailable, match="no class folders .* CLASS/IMAGE"):
+        sources.imagenet(str(tmp_path), tmp_path, 0)
 
 
 def test_folder_takes_a_home_folder_and_one_relative_to_the_repository(tmp_path, monkeypatch):
@@ -119,9 +115,6 @@ def test_folder_takes_a_home_folder_and_one_relative_to_the_repository(tmp_path,
     monkeypatch.chdir(tmp_path)
     relative = os.path.relpath(tmp_path / "pictures", files.ROOT)
     assert len(sources.folder_tree(relative, tmp_path, 0).paths) == 1
-
-
-# --- imagenet ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["", "train"])
@@ -142,14 +135,6 @@ def test_imagenet_draws_without_regard_to_class(part, tmp_path, find):
     assert len(set(counts)) > 1  # not so many of each class
     assert np.mean(counts, axis=0)[0] > 3  # a class of 10 in 16 gives more than a third
 
-
-def test_imagenet_without_class_folders_says_what_it_expects(tmp_path):
-    save_photographs(tmp_path, 3)
-    with pytest.raises(DataUnavailable, match="no class folders .* CLASS/IMAGE"):
-        sources.imagenet(str(tmp_path), tmp_path, 0)
-
-
-# --- coco ----------------------------------------------------------------------------------------------------------
 
 COUNT = 5
 
@@ -231,9 +216,6 @@ def test_coco_does_not_download_again_because_the_disk_is_full(served, data, mon
     assert len(sources.coco("", data, 0).paths) == COUNT
 
 
-# --- several folders, and classes ----------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def several(tmp_path) -> Path:
     """`photos` with train/ and val/, `tiny` with class folders, `loose` without either, a manifest.csv beside them."""
@@ -245,7 +227,7 @@ def several(tmp_path) -> Path:
     return tmp_path
 
 
-def test_several_folders_are_one_source_with_their_own_splits_and_classes(several, tmp_path):
+def test_several_folders_are_one_source_with_their_own_splits_and_classes(several, tmp_path, find):
     folders = ",".join(str(several / name) for name in ("photos", " tiny", "loose")).replace("/ ", "/")
     listing = sources.folder_tree(folders, tmp_path / "data", 0)
     photos, loose = [f"photos/{path}" for path in ("train/a.png", "train/b.png", "val/c.png")], "loose/photo-0"
@@ -256,23 +238,18 @@ def test_several_folders_are_one_source_with_their_own_splits_and_classes(severa
     for path in listing.paths:
         assert (listing.root / path).read_bytes() == (several / path).read_bytes()
     assert sources.folder_tree(folders, tmp_path / "data", 0).root == listing.root
-    config = PhotoConfig(source="folder", folder=folders, n_images=0, val_share=0.5)
-    manifest = find_photographs(config, tmp_path / "data", 16).manifest.set_index("path")
+    manifest = find(folders, tmp_path / "data", 16, val_share=0.5).manifest.set_index("path")
     assert manifest["class"].to_dict() == dict.fromkeys(listing.paths, "") | known
     assert manifest.split[photos].tolist() == ["train", "train", "val"]
     assert sorted(manifest.split.drop(photos)) == ["train", "train", "val", "val"]
 
 
-def test_a_class_that_changes_makes_a_new_manifest(several, tmp_path):
-    def classes() -> set[str]:
-        config = PhotoConfig(source="folder", folder=str(several / "photos"), n_images=0)
-        return set(find_photographs(config, tmp_path / "data").classes)
-
-    assert classes() == {"dog"}
+def test_a_class_that_changes_makes_a_new_manifest(several, data, find):
+    assert find(several / "photos", data).classes == ["dog"]
     (several / "manifest.csv").write_text("path,class\nphotos/val/c.png,cat\n")
-    assert classes() == {"cat"}
+    assert find(several / "photos", data).classes == ["cat"]
     (several / "photos" / "manifest.csv").write_text("class,path\nfox,train/b.png\n")
-    assert classes() == {"fox"}
+    assert find(several / "photos", data).classes == ["fox"]
 
 
 def test_folders_of_one_name_and_a_comma_in_a_name(tmp_path):
