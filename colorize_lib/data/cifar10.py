@@ -60,7 +60,10 @@ def find_images(
     if source == "download":
         train, test = _download(data_dir / "cifar10")
     elif source == "sample":
-        train, test = _sample(seed, data_dir)
+        photos = find_photographs(PhotoConfig(source="sample", n_images=0, seed=seed), data_dir, SIZE)
+        whole = np.array(cached_photographs(photos, SIZE, data_dir)), photos.labels()
+        sides = (np.flatnonzero(photos.usable.split == split) for split in ("train", "val"))
+        train, test = (LabelledImages(*(part[of] for part in whole), tuple(photos.classes)) for of in sides)
     else:
         train, test = (read_npz(from_root(source) / f"{split}.npz") for split in ("train", "test"))
     train, test = train.draw(n_train, seed), test.draw(n_test, seed)
@@ -107,10 +110,3 @@ def _download(home: Path) -> tuple[LabelledImages, LabelledImages]:
             f"again, put {CIFAR10.filename} into {home}, or set cifar=sample or cifar=DIR (train.npz and test.npz)."
         ) from error
     return tuple(LabelledImages(split.data, np.array(split.targets), tuple(split.classes)) for split in splits)
-
-
-def _sample(seed: int, data_dir: Path) -> tuple[LabelledImages, LabelledImages]:
-    photos = find_photographs(PhotoConfig(source="sample", n_images=0, seed=seed), data_dir, SIZE)
-    pixels, labels, classes = cached_photographs(photos, SIZE, data_dir), photos.labels(), tuple(photos.classes)
-    sides = ((photos.usable.split == split).to_numpy() for split in ("train", "val"))
-    return tuple(LabelledImages(np.array(pixels[of]), labels[of], classes) for of in sides)

@@ -1,7 +1,4 @@
-"""Where photographs come from: a source is a function (folder, data_dir, seed) -> Listing.
-
-It lists files, and fetches or makes them first if need be.
-"""
+"""Where photographs come from: functions (folder, data_dir, seed) -> Listing, which fetch or make them if need be."""
 
 import csv
 import hashlib
