@@ -37,8 +37,8 @@ def test_the_shipped_weights_are_small_whole_and_of_16_bits_with_a_card_that_say
     headings = ("Training", "Data", "Figures", "Limits", "Not to be used for", "Licence")
     assert sha256(SHIPPED) in card and [one for one in headings if f"\n## {one}\n" not in card] == []
     assert not re.search(r"\{[{%]|\bnan\b", card)
-    shown = json.loads((ROOT / "outputs" / "published" / "06_evaluation" / "metrics.json").read_text())["validation"]
-    assert any(f"| {name} | {of['l1_ab']['value']:.4g} " in card for name, of in shown.items() if "ResNet18" in name)
+    judged = json.loads((ROOT / "outputs" / "published" / "colour" / "vividness_0.8.json").read_text())
+    assert f"| {judged['l1_ab']:.4g} [" in card and f"| {judged['auc_rebalanced']:.4g} [" in card
 
 
 def test_the_command_colours_with_them_by_default_as_when_they_were_shipped(tmp_path, capsys):
