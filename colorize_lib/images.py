@@ -42,16 +42,22 @@ class UnusablePhoto(ValueError):
 
 
 def as_picture(image: str | Path | Image.Image | np.ndarray) -> Image.Image:
-    """A file, a PIL image or an array of uint8, (H,W), (H,W,3) or (H,W,4), as an upright 8-bit RGB picture.
+    """A file, a PIL image or an array as an upright 8-bit RGB picture.
 
+    An array is (H,W), (H,W,1), (H,W,3) or (H,W,4), of uint8, uint16 or floats in [0,1].
     Raises UnusablePhoto for a file that is no picture, and ValueError for an array of another form.
     """
     if isinstance(image, str | Path):
         return read_photograph(image)
     if not isinstance(image, Image.Image):
         array = np.asarray(image)
+        array = array[..., 0] if array.shape[2:] == (1,) else array
+        if array.dtype == np.uint16:
+            array = (array / 257 + 0.5).astype(np.uint8)
+        elif np.issubdtype(array.dtype, np.floating) and array.size and array.min() >= 0 and array.max() <= 1:
+            array = (array * 255 + 0.5).astype(np.uint8)
         if array.dtype != np.uint8 or not array.size or (array.ndim != 2 and array.shape[2:] not in ((3,), (4,))):
-            form = "uint8 (H,W), (H,W,3) or (H,W,4)"
+            form = "uint8, uint16 or floats in [0,1], (H,W), (H,W,1), (H,W,3) or (H,W,4)"
             raise ValueError(f"an array of {array.dtype} {array.shape} is no picture: use {form}")
         image = Image.fromarray(array)
     turn = None
