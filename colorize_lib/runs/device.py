@@ -14,8 +14,6 @@ from torch import nn
 
 from . import processes
 
-Step = Callable[[], None]  # one training step
-
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
     """Seed Python, numpy and torch (all devices); with `deterministic`, refuse operations that are not.
@@ -30,9 +28,7 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
     torch.backends.cudnn.benchmark = not deterministic
 
 
-def make_accelerator(
-    device: str = "auto", mixed_precision: str = "auto", trial: Callable[[], Step] | None = None
-) -> Accelerator:
+def make_accelerator(device: str = "auto", mixed_precision: str = "auto", trial=None) -> Accelerator:
     """The device, precision and processes to train with. Under a launcher, the processes find each other here.
 
     device: `auto` (CUDA, else MPS, else CPU) or `cpu`. mixed_precision: `no`, `fp16`, `bf16` or `auto`: on CUDA bf16
@@ -55,8 +51,8 @@ def make_accelerator(
     return Accelerator(cpu=cpu, mixed_precision=mixed_precision)
 
 
-def choose_precision(trial: Callable[[], Step]) -> str:
-    """`bf16` if a step that `trial` makes is faster with it on this CPU by a tenth, else `no`; prints what it timed.
+def choose_precision(trial: Callable[[], Callable[[], None]]) -> str:
+    """`bf16` if the step that `trial` makes is faster with it on this CPU by a tenth, else `no`; prints what it timed.
 
     Timed, as instructions for bf16 speed up products alone. `no` at once without them (torch before 2.12 cannot tell),
     in a deterministic run, which must not depend on a timing, and in one of several processes.
@@ -79,7 +75,7 @@ def choose_precision(trial: Callable[[], Step]) -> str:
     return choice
 
 
-def trial_step(build: Callable[[], nn.Module], batch_size: int, size: int) -> Step:
+def trial_step(build: Callable[[], nn.Module], batch_size: int, size: int) -> Callable[[], None]:
     """A function that passes random L (batch_size,1,size,size) forward and back through the generator that is built."""
     net, L = build().train(), torch.rand(batch_size, 1, size, size) * 2 - 1
 

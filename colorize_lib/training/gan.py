@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Adam
 
 from .. import color
 from ..models.init import init_weights
@@ -57,9 +58,9 @@ class MainModel(TrainableModel):
         net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D)) if net_D is None else net_D
         self.net_G, self.net_D = self.prepare(net_G), self.prepare(net_D)
         self.GANcriterion = GANLoss(config.gan_mode)
-        betas = (config.beta1, config.beta2)
-        self.opt_G = self.adam(self.net_G, config.lr_G, betas)
-        self.opt_D = self.adam(self.net_D, config.lr_D, betas)
+        prepare, betas = self.accelerator.prepare_optimizer, (config.beta1, config.beta2)
+        self.opt_G = prepare(Adam(self.net_G.parameters(), config.lr_G, betas, fused=True))
+        self.opt_D = prepare(Adam(self.net_D.parameters(), config.lr_D, betas, fused=True))
         self.average_generator(config.ema_decay)
         self.extra = {name: weight for name in EXTRA if (weight := getattr(config, f"lambda_{name}"))}
         self.loss_names = (*MainModel.loss_names, *(f"loss_G_{name}" for name in self.extra))

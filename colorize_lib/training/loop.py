@@ -60,8 +60,8 @@ def train_model(
     After each epoch: validation, a row in history.csv, a printed line and a checkpoint. history.csv has a row per
     logged iteration too, whose losses are means since the row before. Epochs and iterations count from 1 over the
     whole life of the run.
-    score: judges the generator, as `evaluation.metrics.validate` does; its figures go to history.csv, `val_...` are
-    printed too. showcase: L (K,1,H,W) of fixed photographs, whose colourings go to `run.progress`.
+    score: judges the generator, as `evaluation.metrics.validate` does; `val_...` of it are printed.
+    showcase: L (K,1,H,W) of fixed photographs, whose colourings go to `run.progress`.
     In a run of several processes all call this, with the same arguments: each trains on its share of every batch (a
     batch of train_dl is a batch of all processes together) and validates on all of val_dl, and the first one writes.
     Raises ValueError for a batch that cannot be shared evenly, NonFiniteLoss for a NaN or infinite loss (the last good
@@ -85,8 +85,6 @@ def pretrain_generator(
 
 
 class _Training:
-    """The state of one `train_model` call."""
-
     def __init__(self, model, train_dl, val_dl, epochs, run, score, config, showcase):
         self.model, self.val_dl, self.epochs, self.run, self.score = model, val_dl, epochs, run, score
         self.config, self.showcase, self.accelerator = config, showcase, model.accelerator
@@ -94,17 +92,12 @@ class _Training:
         if train_dl.batch_size % number:  # the mean of the shares' means would not be that of the batch
             raise ValueError(f"{number} processes cannot share a batch of {train_dl.batch_size} evenly")
         self.several, self.train_dl = number > 1, train_dl.share(processes.index(), number)
-        # Losses wait on the device until they are settled, so that a step need not wait for the one before.
-        self.unsettled: list[torch.Tensor] = []
+        self.unsettled: list[torch.Tensor] = []  # losses, on the device: a step need not wait for the one before
         self.restore()
 
     @property
     def iteration(self) -> int:
-        """Iterations done since the run began."""
         return self.position.epoch * len(self.train_dl) + self.position.batch
-
-    def new_meters(self) -> Meters:
-        return create_loss_meters(self.model.loss_names)
 
     def run_epochs(self) -> pd.DataFrame:
         total = self.epochs * len(self.train_dl)
@@ -120,7 +113,6 @@ class _Training:
         return pd.DataFrame(self.position.history)
 
     def train_epoch(self, stop: threading.Event, progress: Progress) -> None:
-        """The rest of the current epoch."""
         at, config = self.position, self.config
         self.model.set_modes()
         self.train_dl.set_epoch(at.epoch, at.batch)
@@ -137,7 +129,7 @@ class _Training:
             if self.iteration % config.log_every == 0:
                 self.settle()
                 self.log("iteration", at.window_meters, {})
-                at.window_meters = self.new_meters()
+                at.window_meters = create_loss_meters(self.model.loss_names)
             if self.iteration in config.show_at or self.iteration % config.show_every == 0:
                 self.show()
             self.stop_if_asked(stop)
@@ -145,7 +137,6 @@ class _Training:
                 self.save()
 
     def finish_epoch(self) -> None:
-        """Validate, log, show and save the epoch just done."""
         at = self.position
         self.settle()
         self.model.refresh_average(islice(self.train_dl, STATISTICS_BATCHES))
@@ -156,7 +147,7 @@ class _Training:
         processes.say(f"epoch {at.epoch + 1}/{self.epochs}: {log_results(at.epoch_meters)}; {validation}")
         best, at.best_L1 = scores["val_L1"] < at.best_L1, min(scores["val_L1"], at.best_L1)
         at.epoch, at.batch = at.epoch + 1, 0
-        at.epoch_meters, at.window_meters = self.new_meters(), self.new_meters()
+        at.epoch_meters, at.window_meters = (create_loss_meters(self.model.loss_names) for _ in range(2))
         self.show()
         self.save(best)
 
@@ -193,14 +184,12 @@ class _Training:
             update_losses(losses, at.window_meters)
 
     def log(self, kind: str, meters: Meters, scores: dict[str, float]) -> None:
-        """Add a row to the history and write it."""
         at = self.position
         row = {"kind": kind, "epoch": at.epoch + 1, "iteration": self.iteration, "seconds": round(at.seconds, 2)}
         at.history.append(row | {name: meter.avg for name, meter in meters.items()} | scores)
         self.write_history()
 
     def write_history(self) -> None:
-        """Write history.csv whole, so that it is never half a row."""
         if self.writes:
             with atomic_path(self.run.path / "history.csv") as partial:
                 pd.DataFrame(self.position.history).to_csv(partial, index=False)
@@ -225,8 +214,10 @@ class _Training:
         """Take up the newest checkpoint, if there is one, and forget the pictures of what came after it."""
         # One process reads it for all, so that none finds another one, and none reads what is being deleted.
         found = broadcast_object_list([self.checkpoints.load() if self.writes else None])[0]
-        self.position = Position.of(found[1]) if found else Position(self.new_meters(), self.new_meters())
-        if found:
+        if found is None:
+            self.position = Position(*(create_loss_meters(self.model.loss_names) for _ in range(2)))
+        else:
+            self.position = Position.of(found[1])
             set_state(self.model, found[0])
             self.write_history()  # the file may be that of a run with other settings
             processes.say(f"resuming after epoch {self.position.epoch}, iteration {self.iteration}")

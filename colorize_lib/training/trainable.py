@@ -28,10 +28,10 @@ class TrainableModel(nn.Module):
         self.net_G_ema: AveragedModel | None = None
 
     def prepare(self, net: nn.Module) -> nn.Module:
-        """The network on the device, in the accelerator's precision, and shared by the processes if there are several.
+        """The network on the device, in the accelerator's precision, shared by several processes if there are.
 
-        BatchNorm then is torch's SyncBatchNorm on GPUs; on CPUs, which it does not run on, each process normalises by
-        its own share of the batch, and the first one's statistics are kept.
+        BatchNorm then is SyncBatchNorm on GPUs; on CPUs, which it does not run on, each process normalises by its own
+        share of the batch, and the first one's statistics are kept.
         """
         several = self.accelerator.num_processes > 1
         if several and self.accelerator.device.type == "cuda":
@@ -40,10 +40,6 @@ class TrainableModel(nn.Module):
         if several:  # buffers are sent once, here: SyncBatchNorm keeps its own equal, and D passes three times a step
             net.broadcast_buffers = False
         return net
-
-    def adam(self, net: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Optimizer:
-        """Adam for the weights of a prepared network."""
-        return self.accelerator.prepare_optimizer(torch.optim.Adam(net.parameters(), lr, betas, fused=True))
 
     def average_generator(self, decay: float) -> None:
         """Keep an exponential moving average of net_G's weights and buffers; with a decay of 0, none.
@@ -77,12 +73,11 @@ class TrainableModel(nn.Module):
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name, without DistributedDataParallel."""
-        nets = {name: net for name, net in self.named_children() if name.startswith("net_")}
-        return {name: self.accelerator.unwrap_model(net) for name, net in nets.items()}
+        unwrap = self.accelerator.unwrap_model
+        return {name: unwrap(net) for name, net in self.named_children() if name.startswith("net_")}
 
     @property
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers by name."""
         return {name: value for name, value in vars(self).items() if name.startswith("opt_")}
 
     def setup_input(self, batch: Batch) -> None:
@@ -125,7 +120,7 @@ class RegressionModel(TrainableModel):
             raise ValueError(f"loss {loss!r} is unknown; choose one of {', '.join(self.CRITERIA)}")
         self.loss_names, self.criterion = (f"loss_{loss}",), self.CRITERIA[loss]
         self.net_G = self.prepare(net_G)
-        self.opt_G = self.adam(self.net_G, lr)
+        self.opt_G = self.accelerator.prepare_optimizer(torch.optim.Adam(self.net_G.parameters(), lr, fused=True))
         self.average_generator(ema_decay)
 
     def optimize(self) -> None:

@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -47,25 +48,28 @@ def test_the_newest_two_and_the_best_are_kept(kept):
 
 
 def test_the_best_is_kept_where_there_are_no_hard_links(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("no hard links here")
-
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "link", Mock(side_effect=OSError))
     Checkpoints(tmp_path).save(1, 0, state(1), {}, best=True)
     assert read_checkpoint(tmp_path / "best-epoch-00001-batch-0000000")[1]["epoch"] == 1
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "no json", "no state"])
+def flip(state: Path) -> None:
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 1
+    state.write_bytes(content)
+
+
+DAMAGES = {
+    "truncate": lambda state: os.truncate(state, state.stat().st_size // 2),
+    "flip": flip,
+    "no json": lambda state: (state.parent / "checkpoint.json").unlink(),
+    "no state": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_corrupt_newest_checkpoint_falls_back_to_the_one_before(kept, damage):
-    newest = kept.folder / "epoch-00003-batch-0000000"
-    content = bytearray((newest / "state.pt").read_bytes())
-    if damage == "truncate":
-        (newest / "state.pt").write_bytes(content[: len(content) // 2])
-    elif damage == "flip":
-        content[len(content) // 2] ^= 1
-        (newest / "state.pt").write_bytes(content)
-    else:
-        (newest / {"no json": "checkpoint.json", "no state": "state.pt"}[damage]).unlink()
+    DAMAGES[damage](kept.folder / "epoch-00003-batch-0000000" / "state.pt")
     with pytest.warns(UserWarning, match="epoch-00003-batch-0000000 is corrupt.*falling back"):
         loaded, note = kept.load()
     assert note["epoch"] == 2 and (loaded["networks"]["net_G"]["weight"] == 2).all()
