@@ -47,18 +47,15 @@ def beside_grey(answer: str) -> str:
 
 def answers() -> dict[str, str]:
     """By notebook, its answer in one line. A notebook that is not listed has none yet."""
-    judged = {  # answer -> figure -> mean
-        answer: {figure: of["value"] for figure, of in figures.items()}
-        for answer, figures in published("06_evaluation")["validation"].items()
-    }
+    found = published("06_evaluation")["validation"]
+    judged = {answer: {figure: of["value"] for figure, of in figures.items()} for answer, figures in found.items()}
     unet, plain = judged["U-Net cGAN (02)"], judged["ResNet18, L1 (03)"]
     bold, gan = judged["ResNet18, L1, bold (03)"], judged["ResNet18, GAN (04)"]
     data, epochs = published("01_data_exploration")["photographs"], published("02_baseline_unet_cgan")["epochs"]
     cifar = published("05_cifar10_cgan")
     mae, colour = ({name: of.get(key) for name, of in cifar["validation"].items()} for key in ("val_mae", COLOUR))
     without = cifar["collapse"]["S4 without BatchNorm, L1, cosine"]
-    lowest = min(judged, key=lambda name: judged[name]["l1_ab"])
-    nearest = min(judged, key=lambda name: judged[name]["colorfulness_gap_per_image"])
+    lowest, nearest = (min(judged, key=lambda name: judged[name][of]) for of in ("l1_ab", "colorfulness_gap_per_image"))
     errors = published("07_colorize_your_photos")["errors"].values()
     below = sum(of["L1 of ab"] < of["L1 of grey"] for of in errors)
     return {

@@ -79,6 +79,7 @@ def build_site(profile: Path) -> Path:
         }
         for path, notebook in notebooks.items()
     ]
+    steps = [RegexRemovePreprocessor(patterns=[COLAB]), CoalesceStreamsPreprocessor(), SmallFigures()]
     exporter = HTMLExporter(
         template_name="basic",
         template_file="page.html.j2",
@@ -86,12 +87,7 @@ def build_site(profile: Path) -> Path:
         filters={"markdown2html": markdown},
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        preprocessors=[
-            RegexRemovePreprocessor(patterns=[COLAB]),
-            CoalesceStreamsPreprocessor(),
-            SmallFigures(),
-            ExtractOutputPreprocessor(),
-        ],
+        preprocessors=[*steps, ExtractOutputPreprocessor()],
     )
     light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("default", "github-dark"))
     dark = f"@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"

@@ -30,9 +30,8 @@ LISTED = colab_requirements()
 def call(*command: str | Path, cwd: Path, **environment: str) -> str:
     """Run a program that knows of no other environment than its own, and return what it printed."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=inherited | environment, capture_output=True, text=True
-    )
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=inherited | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -64,30 +63,27 @@ class Environment:
         return json.loads(call(self.python, "-c", WHERE, *modules, cwd=cwd))
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory) -> Path:
+@pytest.fixture
+def repository(tmp_path) -> Path:
     """A git repository of one commit: the files of the working tree that git tracks or does not ignore."""
-    folder = copy_repository(tmp_path_factory.mktemp("repository"))
-    call("git", "init", "--quiet", cwd=folder)
-    call("git", "add", "--all", cwd=folder)
+    folder = copy_repository(tmp_path / "repository")
     identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    call("git", *identity, "commit", "--quiet", "--no-verify", "--message", "The working tree", cwd=folder)
+    commit = [*identity, "commit", "--quiet", "--no-verify", "--message", "The working tree"]
+    for words in (["init", "--quiet"], ["add", "--all"], commit):
+        call("git", *words, cwd=folder)
     return folder
 
 
 @pytest.fixture
 def environment(tmp_path) -> Environment:
-    return Environment(tmp_path / "environment")
-
-
-@pytest.fixture
-def registry(environment, tmp_path) -> None:
-    """Skip where pip can fetch no package at all."""
+    """Skipped where pip can fetch no package at all."""
+    made = Environment(tmp_path / "environment")
     options = ["--no-deps", "--no-cache-dir", "--retries", "1", "--timeout", "15", "--dest", str(tmp_path / "probe")]
-    command = [str(environment.python), "-m", "pip", "download", *options, "lightning-utilities"]
+    command = [str(made.python), "-m", "pip", "download", *options, "lightning-utilities"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"pip can reach no package registry: {done.stderr.strip().splitlines()[-1]}")
+    return made
 
 
 @pytest.fixture
@@ -117,14 +113,13 @@ def install_kernel(environment: Environment, folder: Path, variables: dict[str, 
     (folder / "kernels" / "colab" / "kernel.json").write_text(json.dumps(kernel))
 
 
-def test_notebook_02_runs_in_colab(repository, environment, registry, content, tmp_path, monkeypatch):
+def test_notebook_02_runs_in_colab(repository, environment, content, tmp_path, monkeypatch):
     heavy = tmp_path / "heavy-packages"
     share_heavy_packages(environment, heavy)
     modules = [name.replace("-", "_") for name in LISTED]
     before = environment.where("numpy", "torch", "torchvision", cwd=content)
     assert all(Path(path).is_relative_to(heavy) for path in before.values())
-    nothing = environment.where("colorize_lib", *modules, cwd=content)
-    assert set(nothing.values()) == {None}
+    assert set(environment.where("colorize_lib", *modules, cwd=content).values()) == {None}
     installed = distributions(environment.site)
 
     variables = {"COLAB_RELEASE_TAG": "release-colab", "COLORIZE_LAB_URL": repository.as_uri()}
@@ -137,14 +132,9 @@ def test_notebook_02_runs_in_colab(repository, environment, registry, content, t
     notebook.cells.append(new_code_cell(f"{again}{BOOTSTRAP}\nimport colorize_lib\nprint(colorize_lib.__file__)"))
     nbformat.write(notebook, tmp_path / NOTEBOOK.name)
     parameters = load_profile("test", [])[NOTEBOOK.stem]
-    executed = papermill.execute_notebook(
-        tmp_path / NOTEBOOK.name,
-        tmp_path / "executed.ipynb",
-        parameters,
-        kernel_name="colab",
-        cwd=content,
-        progress_bar=False,
-    )
+    files = tmp_path / NOTEBOOK.name, tmp_path / "executed.ipynb"
+    options = {"kernel_name": "colab", "cwd": content, "progress_bar": False}
+    executed = papermill.execute_notebook(*files, parameters, **options)
 
     clone = content / "colorize-lab"
     assert executed.cells[-1].outputs[0].text.strip() == str(clone / "colorize_lib" / "__init__.py")

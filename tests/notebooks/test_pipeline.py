@@ -1,4 +1,4 @@
-"""The whole pipeline at `test` size, run by make in a copy of the repository."""
+"""The whole pipeline at `test` size, run in a copy of the repository."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -18,15 +19,19 @@ from PIL import Image
 
 import publish
 import report
+from colorize_lib.__main__ import main
 from colorize_lib.apps.human_test.pairs import PairList
+from colorize_lib.apps.human_test.results import fooled_rate, read_answers, summary
 from colorize_lib.apps.human_test.server import Answer, HumanTest
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.data.shipped import old_photographs, package_photographs
+from colorize_lib.models import weights
 from colorize_lib.models.weights import load_generator
 
 TRAINING = ["02_baseline_unet_cgan", "03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
 ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan", "06_evaluation", "07_colorize_your_photos", "09_results"]
 RUNNER = [sys.executable, "notebooks/tools/run.py", "--profile", "test"]
+OTHER = "other_runs=['outputs/other']"
 
 
 @pytest.fixture(scope="module")
@@ -37,31 +42,33 @@ def copy(tmp_path_factory) -> Path:
     return folder
 
 
-def make(copy: Path, *words: str) -> str:
-    """Run make in the copy, with the copy's library, and return what it printed."""
-    command = ["make", "--old-file=.venv/.installed", *words]  # this environment is used as it is
-    result = subprocess.run(command, cwd=copy, env=variables(copy), capture_output=True, text=True)
+def call(copy: Path, *words: str) -> str:
+    """Run a program in the copy, with the copy's library, and return what it printed."""
+    environment = os.environ | {"PYTHONPATH": str(copy), "MAKEFLAGS": ""}
+    result = subprocess.run(words, cwd=copy, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
-def variables(copy: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(copy), "MAKEFLAGS": ""}
-
-
-def to_run(copy: Path, *settings: str) -> list[str]:
-    """The notebooks that `make run-all` would run now."""
-    command = [*RUNNER, "--changed", "--dry-run", *settings]
-    done = subprocess.run(command, cwd=copy, env=variables(copy), capture_output=True, text=True, check=True)
-    return re.findall(r"^== (\w+)", done.stdout, re.MULTILINE)
+def ran(printed: str) -> list[str]:
+    return re.findall(r"^== (\d\d_\w+)", printed, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def outputs(copy) -> Path:
-    """`outputs/test` after `make run-all PROFILE=test`, the only run of the whole pipeline in all tests."""
-    printed = make(copy, "run-all", "PROFILE=test")
-    assert "40 photographs: " in printed and "resuming after epoch 1" in printed
-    return copy / "outputs" / "test"
+    """`outputs/test` after all notebooks, each run once: what trains first, and then the rest by `make run-all`, with a
+    copy of the trainings as the run of another seed."""
+    folder = copy / "outputs" / "test"
+    assert "resuming after epoch 1" in call(copy, *RUNNER, "02", "03", "04", "05")
+    shutil.copytree(folder, copy / "outputs" / "other")
+    # The environment is used as it is. What has been run is not run again.
+    printed = call(copy, "make", "--old-file=.venv/.installed", "run-all", "PROFILE=test", f"SET={OTHER}")
+    assert ran(printed) == [ALL[0], *ALL[5:]] and "40 photographs: " in printed
+    return folder
+
+
+def record(folder: Path, name: str = "metrics.json") -> dict:
+    return json.loads((folder / name).read_text())
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -72,13 +79,13 @@ def test_every_notebook_leaves_its_record(outputs, name):
     figures = sorted((outputs / name / "figures").glob("*.png"))
     assert len(figures) >= (2 if name == "09_results" else 4)
     for figure in figures:
-        extremes = Image.open(figure).convert("L").getextrema()
-        assert extremes[0] < 100 and extremes[1] > 200, f"{figure.name} is empty"
-    metrics = json.loads((outputs / name / "metrics.json").read_text())
+        darkest, brightest = Image.open(figure).convert("L").getextrema()
+        assert darkest < 100 and brightest > 200, f"{figure.name} is empty"
+    metrics = record(outputs / name)
     if name[:2] not in ("07", "09"):  # which judge nothing
         assert ("l1_ab" if name == "06_evaluation" else "val_L1") in metrics["validation"]["grey"]
-    assert json.loads((outputs / name / "config.json").read_text())["profile"] == "test"
-    assert json.loads((outputs / name / "env.json").read_text())["packages"]["torch"]
+    assert record(outputs / name, "config.json")["profile"] == "test"
+    assert record(outputs / name, "env.json")["packages"]["torch"]
 
 
 @pytest.mark.parametrize("name, epochs", list(zip(TRAINING, [2, 1, 1], strict=True)))
@@ -86,25 +93,21 @@ def test_every_training_leaves_history_weights_and_checkpoints(outputs, name, ep
     history = pd.read_csv(outputs / name / "history.csv")
     rows = history[history.kind == "epoch"]
     assert rows.epoch.tolist() == list(range(1, epochs + 1))
-    metrics = json.loads((outputs / name / "metrics.json").read_text())
+    metrics = record(outputs / name)
     assert metrics["epochs"] == epochs and metrics["training_seconds"] > 0
     ours = [figures for model, figures in metrics["validation"].items() if model.endswith(f"{epochs} epochs")][-1]
     assert ours["val_L1"] == pytest.approx(rows.val_L1.iloc[-1])
     load_generator(outputs / name / "net_G.safetensors")
     assert list((outputs / name / "checkpoints").glob("*/epoch-*"))
     assert list((outputs / name / "checkpoints").glob("*/progress/iteration-*.png"))
-
-
-def test_the_fine_tuning_shows_all_models_in_its_table(outputs):
-    models = json.loads((outputs / TRAINING[-1] / "metrics.json").read_text())["validation"]
-    assert [name.split(",")[0] for name in models] == [
-        "grey", "mean ab", "truth", "U-Net cGAN", "U-Net cGAN", *["ResNet18 U-Net"] * 3
-    ]  # fmt: skip
+    if name == TRAINING[-1]:  # its table shows all models
+        models = ["grey", "mean ab", "truth", *["U-Net cGAN"] * 2, *["ResNet18 U-Net"] * 3]
+        assert [model.split(",")[0] for model in metrics["validation"]] == models
 
 
 def test_the_cifar_notebook_leaves_every_training_and_what_the_detector_said(outputs):
     folder = outputs / "05_cifar10_cgan"
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = record(folder)
     assert {"grey", "S4", "ours", "L2 regression"} <= metrics["validation"].keys()
     for part, name in (("s4", "S4"), ("ours", "ours"), ("regression", "L2 regression")):
         epochs = pd.read_csv(folder / part / "history.csv").query("kind == 'epoch'")
@@ -116,7 +119,7 @@ def test_the_cifar_notebook_leaves_every_training_and_what_the_detector_said(out
 
 
 def test_the_evaluation_judges_every_generator_of_its_size(outputs):
-    metrics = json.loads((outputs / "06_evaluation" / "metrics.json").read_text())
+    metrics = record(outputs / "06_evaluation")
     simple = ["grey", "mean colour", "nearest neighbour"]
     trained = ["U-Net cGAN (02)", "ResNet18, L1 (03)", "ResNet18, L1, bold (03)", "ResNet18, GAN (04)"]
     trained += ["S4, CIFAR-10 (05)", "ours, CIFAR-10 (05)"]
@@ -127,13 +130,15 @@ def test_the_evaluation_judges_every_generator_of_its_size(outputs):
         assert metrics["against_grey"][name]["l1_ab"]["verdict"] in ("better", "worse", "unresolved")
         assert "change" in metrics["domain_drop"][name]["psnr_rgb"]
     assert metrics["dropout"]["S4, CIFAR-10 (05)"]["variety"] > 0  # at 32 px the U-Net has no level left with dropout
-    assert metrics["fooled"] is None and metrics["seeds"] == {} and metrics["fid"] == {}
+    assert metrics["fooled"] is None and metrics["fid"] == {}
+    seeds = metrics["seeds"]["U-Net cGAN (02)"]["l1_ab"]
+    assert seeds["seeds"] == 2 and seeds["least"] == pytest.approx(seeds["most"])  # the other run is a copy
     text = (outputs / "06_evaluation" / "06_evaluation.ipynb").read_text()
     assert "left out, LPIPS" in text and "no answers yet to the 54 pairs" in text
 
 
 def test_the_results_gather_what_the_others_found(outputs):
-    found = json.loads((outputs / "09_results" / "metrics.json").read_text())
+    found = record(outputs / "09_results")
     assert found["read"] == ALL[:-1] and len(found["findings"]) >= 5
     cells = nbformat.read(outputs / "09_results" / "09_results.ipynb", as_version=4).cells
     shown = str([cell.outputs for cell in cells if cell.cell_type == "code"])
@@ -149,37 +154,35 @@ def test_what_is_published_names_no_path_of_the_machine(outputs, tmp_path):
     assert [path for path in published if str(outputs.parents[1]) in path.read_text()] == []
 
 
-# It stands before the tests that run notebooks again with other settings.
-def test_only_what_changed_is_run_again(outputs, copy):
-    assert to_run(copy) == []
-    assert to_run(copy, "--set", "cifar_epochs=3") == ["05_cifar10_cgan", "06_evaluation", "09_results"]
-    assert to_run(copy) == []  # asking changed nothing
+def test_the_runner_and_the_evaluation_read_the_answers_of_people(outputs, copy):
+    asked = (*RUNNER, "--changed", "--dry-run", "--set", OTHER)
+    assert ran(call(copy, *asked)) == []
+    pairs = PairList(outputs / "06_evaluation" / "human_test")
+    for pair, fake_side in enumerate(pairs.table.fake_side):  # someone who is never fooled
+        HumanTest(pairs).save(Answer(rater="0123456789ab", pair=pair, answer=fake_side, seconds=1.0))
+    assert ran(call(copy, *asked)) == ["06_evaluation", "09_results"]
+    cells = nbformat.read(outputs / "06_evaluation" / "06_evaluation.ipynb", as_version=4).cells
+    (cell,) = [cell.source for cell in cells if "fooled_rate(read_answers" in cell.source]
+    names = {"write_pairs": lambda *_: pairs, "run": SimpleNamespace(path=outputs), "painters": {"": None}}
+    names |= {"judged": "", "val_dl": None, "seed": 0}
+    names |= {"fooled_rate": fooled_rate, "read_answers": read_answers, "summary": summary}
+    exec(cell, names)  # this cell alone: running the notebook again would say no more
+    assert names["fooled"]["rate"] == 0 and names["fooled"]["answers"] == 40
 
 
-def test_the_evaluation_reads_answers_and_other_seeds(outputs, copy):
-    test = HumanTest(PairList(outputs / "06_evaluation" / "human_test"))
-    for pair, fake_side in enumerate(test.table.fake_side):  # someone who is never fooled
-        test.save(Answer(rater="0123456789ab", pair=pair, answer=fake_side, seconds=1.0))
-    shutil.copytree(outputs, copy / "outputs" / "other")
-    make(copy, "run", "NB=06", "PROFILE=test", "SET=other_runs=['outputs/other'] other_source=none")
-    metrics = json.loads((outputs / "06_evaluation" / "metrics.json").read_text())
-    assert metrics["fooled"]["rate"] == 0 and metrics["fooled"]["answers"] == 40
-    seeds = metrics["seeds"]["U-Net cGAN (02)"]["l1_ab"]
-    assert seeds["seeds"] == 2 and seeds["least"] == pytest.approx(seeds["most"])  # the other run is a copy
-
-
-def test_the_notebook_the_command_and_python_colour_alike(outputs, copy):
+def test_the_notebook_the_command_and_python_colour_alike(outputs, copy, monkeypatch):
     folder = outputs / "07_colorize_your_photos"
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = record(folder)
     assert metrics["my_photos"] == {"coloured": 40, "failed": 0} and len(list(folder.glob("my_photos/*.png"))) == 40
     assert set(metrics["errors"]) == set(package_photographs())
     assert metrics["enlarging"]["guided"]["spill"] < metrics["enlarging"]["bilinear"]["spill"]
-    source, weights = old_photographs()["cameraman"], outputs / TRAINING[0] / "net_G.safetensors"
-    command = [sys.executable, "-m", "colorize_lib", "colorize", source, "--weights", "test/02", "--device", "cpu"]
-    subprocess.run([*command, "--output", copy / "command.png"], cwd=copy, env=variables(copy), check=True)
-    expected = np.asarray(Colorizer.load(weights, "cpu")(source))
+    source, target = old_photographs()["cameraman"], copy / "command.png"
+    monkeypatch.setattr(weights, "OUTPUTS", outputs.parent)
+    words = ["--weights", "test/02", "--device", "cpu", "--output", str(target)]
+    assert main(["colorize", str(source), *words]) == 0
+    expected = np.asarray(Colorizer.load(outputs / TRAINING[0] / "net_G.safetensors", "cpu")(source))
     assert np.ptp(expected, axis=2).max() > 0
-    for path in (copy / "command.png", folder / "colored" / "cameraman.png"):
+    for path in (target, folder / "colored" / "cameraman.png"):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), expected)
 
 
@@ -187,30 +190,27 @@ def test_an_interrupted_notebook_is_kept_readable_and_goes_on_and_another_run_is
     name = TRAINING[0]
     first = outputs / "first" / name
     shutil.move(outputs / name, first)
-    command = [*RUNNER, "--set", "epochs_long=200", name]
+    environment = os.environ | {"PYTHONPATH": str(copy)}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=copy, env=variables(copy), **streams)
+    process = subprocess.Popen([*RUNNER, "--set", "epochs_long=200", name], cwd=copy, env=environment, **streams)
     for line in process.stdout:
         if line.startswith("epoch 3/200"):
             process.send_signal(signal.SIGTERM)
             break
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
-    assert "TrainingInterrupted: training stopped after iteration" in errors
+    assert process.returncode == 130 and "TrainingInterrupted: training stopped after iteration" in errors, errors
     failed = nbformat.read(outputs / name / f"{name}.failed.ipynb", as_version=4)
     assert any("TrainingInterrupted" in str(cell.get("outputs")) for cell in failed.cells)
     assert not (outputs / name / f"{name}.ipynb").exists()
-    history, expected = (pd.read_csv(folder / name / "history.csv") for folder in (outputs, first.parent))
-    columns = [column for column in expected if column != "seconds"]
+    histories = [pd.read_csv(folder / "history.csv") for folder in (outputs / name, first)]
+    history, expected = (history.drop(columns="seconds") for history in histories)
     assert len(expected) > 5
-    pd.testing.assert_frame_equal(history[columns][: len(expected)], expected[columns], check_exact=True)
+    pd.testing.assert_frame_equal(history[: len(expected)], expected, check_exact=True)
 
     reached = history.epoch.max()
-    command[-2] = f"epochs_long={reached + 1}"
-    result = subprocess.run(command, cwd=copy, env=variables(copy), capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    call(copy, *RUNNER, "--set", f"epochs_long={reached + 1}", name)
     epochs = pd.read_csv(outputs / name / "history.csv").query("kind == 'epoch'").epoch
     assert epochs.tolist() == list(range(1, reached + 2))
     assert not (outputs / name / f"{name}.failed.ipynb").exists()
-    validation = json.loads((outputs / name / "metrics.json").read_text())["validation"]
-    assert [model for model in validation if "U-Net" in model] == [f"U-Net cGAN, {k} epochs" for k in (1, reached + 1)]
+    models = [model for model in record(outputs / name)["validation"] if "U-Net" in model]
+    assert models == [f"U-Net cGAN, {k} epochs" for k in (1, reached + 1)]
