@@ -19,7 +19,8 @@ FLOORS = [  # from the ground up: a wing knows itself and the floors below it, n
 ]
 FLOOR = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
 LONGEST = 250  # lines of a file
-BUDGETS = {"the library": 4_800, "everything but tests": 6_500, "tests": 7_000}
+# What it was when this was written, rounded up: it may only shrink. docs/house.md has the goals.
+BUDGETS = {"the library": 6_150, "everything but tests": 7_650, "tests": 8_400}
 
 
 def module_of(path: Path, root: Path) -> str:
@@ -104,7 +105,6 @@ def test_files_are_short():
     assert {path: lines for path, lines in house.items() if lines > LONGEST} == {}
 
 
-@pytest.mark.xfail(strict=True, reason="the house has outgrown them; docs/house.md counts")
 @pytest.mark.parametrize("part", BUDGETS)
 def test_the_house_stays_small(part):
     whose = {LIBRARY: "the library", "tests": "tests"}

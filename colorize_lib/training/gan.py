@@ -57,7 +57,7 @@ class MainModel(TrainableModel):
         net_G = init_weights(Unet()) if net_G is None else net_G
         net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D)) if net_D is None else net_D
         self.net_G, self.net_D = self.prepare(net_G), self.prepare(net_D)
-        self.GANcriterion = GANLoss(config.gan_mode)
+        self.GANcriterion = GANLoss(config.gan_mode).to(self.accelerator.device)
         prepare, betas = self.accelerator.prepare_optimizer, (config.beta1, config.beta2)
         self.opt_G = prepare(Adam(self.net_G.parameters(), config.lr_G, betas, fused=True))
         self.opt_D = prepare(Adam(self.net_D.parameters(), config.lr_D, betas, fused=True))

@@ -15,7 +15,8 @@ GAN_MODES = {"vanilla": F.binary_cross_entropy_with_logits, "lsgan": F.mse_loss}
 class GANLoss(nn.Module):
     """Loss of a discriminator's logits against "all real" (1) or "all fake" (0).
 
-    gan_mode: `vanilla` (binary cross-entropy on logits) or `lsgan` (mean squared error).
+    gan_mode: `vanilla` (binary cross-entropy on logits) or `lsgan` (mean squared error). The labels are buffers, as
+    people's saved weights of the tutorial's MainModel have them.
     Raises ValueError for an unknown mode.
     """
 
@@ -23,11 +24,14 @@ class GANLoss(nn.Module):
         super().__init__()
         if gan_mode not in GAN_MODES:
             raise ValueError(f"gan_mode {gan_mode!r} is unknown; choose one of {', '.join(GAN_MODES)}")
+        self.register_buffer("real_label", torch.tensor(1.0))
+        self.register_buffer("fake_label", torch.tensor(0.0))
         self.loss = GAN_MODES[gan_mode]
 
     def forward(self, preds: torch.Tensor, target_is_real: bool) -> torch.Tensor:
         """preds: logits of any shape. Returns the mean loss, a scalar."""
-        return self.loss(preds, torch.full_like(preds, float(target_is_real)))
+        label = self.real_label if target_is_real else self.fake_label
+        return self.loss(preds, label.to(preds.dtype).expand_as(preds))
 
 
 def cosine_distance(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
