@@ -1,4 +1,4 @@
-"""Training on one GPU from packed photographs, resumable between calls; see README.md beside this.
+"""Training on one GPU from a folder of photographs, resumable between calls; see README.md beside this.
 
 python benchmarks/gpu/train.py colour --folder DATA --out OUT --epochs 60
 """
@@ -75,7 +75,7 @@ def vars_of(options: argparse.Namespace) -> dict:
 
 
 def train_unet(options, run: Run, accelerator, train, val_dl) -> None:
-    """S1 and S2: the U-Net and the PatchGAN from scratch (S3's at another size)."""
+    """S1 and S2: the U-Net and the PatchGAN from scratch (on S3's data at another size)."""
     halvings = (options.size & -options.size).bit_length() - 1
     config = GeneratorConfig("unet", options.size, min(halvings, 8))
     model = MainModel(build_generator(config), GanConfig(), accelerator)

@@ -16,7 +16,7 @@ from ..images import resize
 STRIP_PIXELS = 200_000  # of the photograph, worked on at a time: bounds the memory, and fits into the cache
 
 # The window's radius as a share of the small copy's side, and how much variance of L (in [-1,1]) it takes to steer the
-# colour. Chosen on 120 photographs whose true colour was brought back from 64 to 256 px (see evaluation/borders.py).
+# colour. Chosen on 120 photographs whose true colour was brought back from 64 to 256 px (see docs/speed.md).
 # L1 of ab in Lab units and spill: bilinear 0.984 and 0.073; this 0.955 and 0.063; a tenth of EPSILON 1.023 and 0.069;
 # twice the radius 0.969 and 0.064; the plain guided filter, which blurs the small colour first, an L1 of 1.62 at best.
 RADIUS, EPSILON = 1 / 64, 0.1

@@ -71,7 +71,8 @@ def answers() -> dict[str, str]:
         f"{mae['ours']:.2f} (S4 {mae['S4']:.2f}, grey {mae['grey']:.2f}); without BatchNorm, L1 and cosine term S4 "
         f"collapsed in {without['collapsed in']} of {without['epochs']} epochs.",
         "06": f"Least error: {lowest}. Nearest to each photograph's colourfulness: {nearest}.",
-        "07": f"It errs less than grey on {below} of {len(errors)} photographs that packages ship.",
+        "07": f"The first release errs less than grey on {below} of {len(errors)} photographs that packages ship; the "
+        "newer generator of `weights/` painted the picture above.",
         "09": "All results of a profile on one page.",
     }
 
