@@ -80,7 +80,7 @@ class LightUnet(nn.Module):
     def features(self, L: torch.Tensor) -> torch.Tensor:
         """What the head sees: (N,C,H/4,W/4)."""
         _, quarter, eighth, sixteenth, x = self.encoder(L)
-        if isinstance(self.head, ColourDistribution):  # without it, training overtakes validation after six epochs
+        if isinstance(self.head, ColourDistribution):  # training overtook validation after 13 epochs without it
             sixteenth, x = (F.dropout2d(m, p, self.training) for m, p in zip((sixteenth, x), DROPPED, strict=True))
         for up, skip in zip(self.ups, (sixteenth, eighth, quarter), strict=True):
             x = up(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skip], dim=1))
