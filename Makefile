@@ -19,7 +19,7 @@ OUT      := outputs/$(PROFILE)
 BADGED   := README.md $(wildcard notebooks/0*.ipynb outputs/published/*/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run-all run readme report publish release human-test demo bench test lint format badges lock clean
+.PHONY: help setup run-all run readme report publish release encoder human-test demo bench test lint format badges lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ publish: setup ## Copy PROFILE's notebooks without its photographs to outputs/pu
 
 release: setup ## Ship a trained generator in weights/: make release PROFILE=photos NB=03/bold
 	$(PY) notebooks/tools/release.py --profile $(PROFILE) --notebook $(NB)
+
+encoder: setup ## Train an encoder that knows things, distilled from EfficientNet-Lite2: make encoder PHOTOS=A,B
+	$(PY) notebooks/tools/encoder.py --photos '$(PHOTOS)'
 
 human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
 	$(PY) -m colorize_lib human-test $(OUT)/06_evaluation/human_test

@@ -1,4 +1,4 @@
-"""A ResNet18 that knows what ImageNet's EfficientNet-Lite2 knows, learnt from unlabelled photographs.
+"""Encoders that know what things are, learnt from photographs: a teacher's answers, classes, or both.
 
 "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531), section 2: the student is trained on the teacher's
 softened answers, here on the same crops ("Knowledge distillation: a good teacher is patient and consistent",
@@ -20,41 +20,57 @@ from .trainable import Batch, TrainableModel
 
 @dataclass(frozen=True)
 class DistilConfig:
-    """The optimiser and its schedule."""
+    """The optimiser, its schedule, and the weights of what the student learns from."""
 
     steps: int  # of the whole schedule
     lr: float = 2e-3  # highest learning rate of AdamW
     weight_decay: float = 0.05
     temperature: float = 2.0  # of both answers
+    class_weight: float = 0.3  # of the cross-entropy over known classes, beside a teacher; without one it is 1
     size: int = 128  # of the student's pictures; the teacher's are those of the batch
 
 
 class DistilModel(TrainableModel):
-    """The student as net_G, RGB (N,3,H,W) in [-1,1] to logits, trained on the answers of a frozen teacher."""
+    """The student as net_G, RGB (N,3,H,W) in [-1,1] to logits, trained on the answers of a frozen teacher and classes.
 
-    loss_names = ("loss_KL",)
+    teacher: None for classes alone. Batches with "label" (N,), -1 where it is not known, have classes.
+    """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, config: DistilConfig, accelerator=None):
+    loss_names = ("loss_KL", "loss_class")
+
+    def __init__(self, student: nn.Module, teacher: nn.Module | None, config: DistilConfig, accelerator=None):
         super().__init__(accelerator)
         self.config = config
         self.net_G = self.prepare(student.to(memory_format=torch.channels_last))
-        self.teacher = teacher.to(self.accelerator.device, memory_format=torch.channels_last).eval()
+        self.teacher = teacher and teacher.to(self.accelerator.device, memory_format=torch.channels_last).eval()
         optimizer = torch.optim.AdamW(student.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
         self.opt_G = self.accelerator.prepare_optimizer(optimizer)
 
+    def setup_input(self, batch: Batch) -> None:
+        """Take a batch as the next step's input."""
+        super().setup_input(batch)
+        unknown = torch.full((len(self.L),), -1)
+        self.label = batch.get("label", unknown).to(self.accelerator.device)
+
     def optimize(self) -> None:
-        """One step of AdamW on T^2 KL(teacher, student)."""
-        (group,), temperature = self.opt_G.param_groups, self.config.temperature
+        """One step of AdamW on T^2 KL(teacher, student) and the cross-entropy of known classes."""
+        (group,), config = self.opt_G.param_groups, self.config
         step = group.get("step_number", 0)
-        group["lr"], group["step_number"] = self.config.lr * rate(step / self.config.steps, 0.05, 0.0), step + 1
+        group["lr"], group["step_number"] = config.lr * rate(step / config.steps, 0.05, 0.0), step + 1
         seen = color.lab_to_rgb(self.L, self.ab) * 2 - 1
-        with torch.no_grad(), self.accelerator.autocast():
-            answer = (self.teacher(seen).float() / temperature).log_softmax(dim=1)
         grey = torch.rand(len(seen), 1, 1, 1, device=seen.device) < 0.5
-        belief = self.net_G(_reduced(torch.where(grey, self.L, seen), self.config.size)).float() / temperature
-        self.loss_KL = F.kl_div(belief.log_softmax(dim=1), answer, log_target=True, reduction="batchmean")
-        self.loss_KL = temperature**2 * self.loss_KL
-        self.descend(self.loss_KL)
+        logits = self.net_G(_reduced(torch.where(grey, self.L, seen), config.size)).float()
+        known = (self.label >= 0).sum().clamp(min=1)
+        self.loss_class = F.cross_entropy(logits, self.label, ignore_index=-1, reduction="sum") / known
+        self.loss_KL, loss = torch.zeros_like(self.loss_class), self.loss_class
+        if self.teacher is not None:
+            with torch.no_grad(), self.accelerator.autocast():
+                answer = (self.teacher(seen).float() / config.temperature).log_softmax(dim=1)
+            belief = (logits / config.temperature).log_softmax(dim=1)
+            divergence = F.kl_div(belief, answer, log_target=True, reduction="batchmean")
+            self.loss_KL = config.temperature**2 * divergence
+            loss = self.loss_KL + config.class_weight * self.loss_class
+        self.descend(loss)
 
 
 @torch.no_grad()
