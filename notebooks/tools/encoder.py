@@ -6,6 +6,7 @@ form, for encoder_weights=ORIGIN; its run beside it can be stopped and goes on.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ from colorize_lib.data.judging import tune_or_judge
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.data.manifest import PhotoConfig, PhotoSet, find_photographs
 from colorize_lib.files import DATA_DIR, OUTPUTS
-from colorize_lib.models.encoders import build_classifier, classifier_state
+from colorize_lib.models.encoders import build_classifier, classifier_state, sum_first_convolution
 from colorize_lib.models.weights import save_weights
-from colorize_lib.runs.device import make_accelerator, seed_everything
+from colorize_lib.runs.device import make_accelerator, seed_everything, trial_step
 from colorize_lib.runs.run import start_run
 from colorize_lib.training.distil import DistilConfig, DistilModel, agreement
 from colorize_lib.training.loop import train_model
@@ -38,7 +39,10 @@ def main(arguments: list[str] | None = None) -> Path:
     parser.add_argument("--precision", default="auto", help="auto | no | bf16")
     options = parser.parse_args(arguments)
     seed_everything(0)
-    accelerator = make_accelerator("auto", options.precision)
+    trial = partial(
+        trial_step, lambda: sum_first_convolution(build_classifier("resnet18")), options.batch, options.size
+    )
+    accelerator = make_accelerator("auto", options.precision, trial)
     photos = find_photographs(PhotoConfig(source="folder", folder=options.photos, n_images=0), DATA_DIR, CACHE)
     pixels = cached_photographs(photos, CACHE, DATA_DIR)
     labels, student = numbers(photos, options.origin), build_classifier("resnet18")
