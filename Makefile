@@ -19,7 +19,7 @@ OUT      := outputs/$(PROFILE)
 BADGED   := README.md $(wildcard notebooks/0*.ipynb outputs/published/*/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run-all run readme report publish release encoder human-test demo bench test lint format badges lock clean
+.PHONY: help setup run-all run readme report publish release encoder human-test demo bench claims test lint format badges lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ human-test: setup ## Ask people which picture is the fake; serves the page of PR
 
 demo: setup ## Colour your own photographs on a page that this machine alone sees
 	$(PY) -m colorize_lib demo
+
+claims: setup ## Train and judge the arms of benchmarks/claims.yaml on PHOTOS, several seeds each
+	$(PY) benchmarks/claims.py --photos '$(PHOTOS)'
 
 bench: setup ## Time ours beside the recipe that others use, on PHOTOS or package photographs
 	$(PY) benchmarks/bench.py $(if $(PHOTOS),--photos '$(PHOTOS)') --json outputs/published/benchmarks.json

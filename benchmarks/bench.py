@@ -33,17 +33,19 @@ from colorize_lib.models.init import init_weights
 from colorize_lib.models.patchgan import PatchDiscriminator
 from colorize_lib.runs.device import make_accelerator, seed_everything
 from colorize_lib.runs.run import environment
+from colorize_lib.training.distribution import DistributionConfig, DistributionModel
 from colorize_lib.training.gan import GanConfig, MainModel
 from colorize_lib.training.trainable import RegressionModel, TrainableModel
 
 IMAGES = 320  # photographs of the data path
 LATER = 5  # later epochs that are timed together, as one is over in a moment
-TRAININGS = {  # what is trained: the reference's generator, ours, and whether with a GAN
-    "S1: U-Net, GAN": ("unet", "unet", True),
-    "S3: ResNet18 DynamicUnet, L1": ("resnet18_dynamic_unet", "resnet18_dynamic_unet", False),
-    "S3: ResNet18 DynamicUnet, GAN": ("resnet18_dynamic_unet", "resnet18_dynamic_unet", True),
-    "S3's L1 stage by the light generator": ("resnet18_dynamic_unet", "resnet18_fast", False),
-    "S3's GAN stage by the light generator": ("resnet18_dynamic_unet", "resnet18_fast", True),
+TRAININGS = {  # what is trained: the reference's generator, ours, and on what; the reference has L1 in place of bins
+    "S1: U-Net, GAN": ("unet", "unet", "GAN"),
+    "S3: ResNet18 DynamicUnet, L1": ("resnet18_dynamic_unet", "resnet18_dynamic_unet", "L1"),
+    "S3: ResNet18 DynamicUnet, GAN": ("resnet18_dynamic_unet", "resnet18_dynamic_unet", "GAN"),
+    "S3's L1 stage by the light generator": ("resnet18_dynamic_unet", "resnet18_fast", "L1"),
+    "S3's GAN stage by the light generator": ("resnet18_dynamic_unet", "resnet18_fast", "GAN"),
+    "a distribution of colours by the light generator": ("resnet18_dynamic_unet", "light", "bins"),
 }
 
 
@@ -130,9 +132,9 @@ def training(paths: list[Path], scratch: Path, options: argparse.Namespace) -> l
     for (a GPU), a turn needs many more iterations than those.
     """
     rows = []
-    for label, (theirs, ours, gan) in TRAININGS.items():
-        makers = {"reference": (reference_training, (theirs, gan, "no"))}
-        makers |= {precision: (our_training, (ours, gan, precision)) for precision in options.precision}
+    for label, (theirs, ours, objective) in TRAININGS.items():
+        makers = {"reference": (reference_training, (theirs, objective, "no"))}
+        makers |= {precision: (our_training, (ours, objective, precision)) for precision in options.precision}
         speed: dict[str, list[float]] = {name: [] for name in makers}
         with ExitStack() as stack:
             sides = {name: stack.enter_context(own_process()) for name in makers}
@@ -149,9 +151,10 @@ def training(paths: list[Path], scratch: Path, options: argparse.Namespace) -> l
 
 def reference_training(what: tuple, paths: list[Path], data_dir: Path, options: argparse.Namespace) -> Iterator:
     """Its losses, iteration by iteration."""
-    generator, gan, _ = what
+    generator, objective, _ = what
     loader = reference_loader(paths, options.size, options.batch_size, options.workers)
     net_G, device = fresh(generator, options.size), options.device
+    gan = objective == "GAN"
     model = ReferenceGan(net_G, device, 3 if options.size >= 256 else 1) if gan else ReferenceRegression(net_G, device)
     while True:
         for batch in loader:
@@ -160,13 +163,15 @@ def reference_training(what: tuple, paths: list[Path], data_dir: Path, options: 
 
 def our_training(what: tuple, paths: list[Path], data_dir: Path, options: argparse.Namespace) -> Iterator:
     """Our losses, iteration by iteration."""
-    generator, gan, precision = what
+    generator, objective, precision = what
     accelerator = make_accelerator("cpu" if options.device.type == "cpu" else "auto", precision)
     net_G, train_dl = fresh(generator, options.size), our_loaders(paths, options.size, options, data_dir)[0]
-    if gan:
+    if objective == "GAN":
         config = GanConfig(n_down_D=3 if options.size >= 256 else 1)
         net_D = init_weights(PatchDiscriminator(input_c=3, n_down=config.n_down_D))
         model: TrainableModel = MainModel(net_G, config, accelerator, net_D)
+    elif objective == "bins":
+        model = DistributionModel(net_G, DistributionConfig(steps=1_000), accelerator)
     else:
         model = RegressionModel(net_G, accelerator=accelerator)
     model.set_modes()

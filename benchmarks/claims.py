@@ -11,6 +11,7 @@ photographs that an encoder cannot have seen (none of ImageNet's), at 96 px.
 import argparse
 import hashlib
 import json
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -58,7 +59,8 @@ def settings(arm: str) -> dict:
 def record_path(arm: str, seed: int, folder: Path = RECORDS) -> Path:
     """Where a record lies; the name has a digest of the settings."""
     digest = hashlib.sha256(json.dumps(settings(arm), sort_keys=True).encode()).hexdigest()[:8]
-    return folder / f"{arm.lower().replace(' ', '-').replace('/', '-').replace(',', '')}-{digest}-{seed}.json"
+    name = re.sub("[^a-z0-9]+", "-", arm.lower())
+    return folder / f"{name}-{digest}-{seed}.json"
 
 
 class PlainColour(nn.Conv2d):
@@ -144,15 +146,9 @@ def train(arm: str, seed: int, photos: Photographs, precision: str) -> dict:
             model.step()
             losses.append(model.losses().item())
         epochs.append({"train": float(np.mean(losses)), "tune": mean_loss(model.generator, tune_dl)})
-    return {
-        "arm": arm,
-        "seed": seed,
-        "settings": fields,
-        "environment": environment(),
-        "seconds": time.monotonic() - began,
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "epochs": epochs,
-    } | judged(model.generator, judge_dl, READINGS[fields["head"]])
+    record = {"arm": arm, "seed": seed, "settings": fields, "environment": environment(), "epochs": epochs}
+    record |= {"seconds": time.monotonic() - began, "parameters": sum(p.numel() for p in net.parameters())}
+    return record | judged(model.generator, judge_dl, READINGS[fields["head"]])
 
 
 @torch.no_grad()
@@ -210,19 +206,18 @@ def effect(arm: list[dict], base: list[dict], name: str, draws: int = 2000) -> d
 
 def table(folder: Path = RECORDS) -> pd.DataFrame:
     """Every arm whose seeds are all there: its means on judge, and its effect on the figure that decides."""
-    rows = {}
-    base_records = None
+    rows, bases = {}, {}
     for arm in PLAN["arms"]:
         paths = [record_path(arm, seed, folder) for seed in range(PLAN["seeds"])]
         if not all(path.exists() for path in paths):
             continue
         records = [json.loads(path.read_text()) for path in paths]
-        base_records = base_records or records
+        base = bases.setdefault(PLAN["arms"][arm]["base"], records)
         middle = [list(record["judge"].values())[1] for record in records]
         rows[arm] = {name: np.mean([one[name] for one in middle]) for name in FIGURES}
         rows[arm]["tune loss"] = np.mean([record["epochs"][-1]["tune"] for record in records])
-        if records is not base_records:
-            rows[arm] |= effect(records, base_records, PLAN["primary"])
+        if records is not base:
+            rows[arm] |= effect(records, base, PLAN["primary"])
     return pd.DataFrame(rows).T
 
 

@@ -21,7 +21,9 @@ def scripts(monkeypatch):
 
 def test_the_reference_and_ours_are_timed_side_by_side_in_each_precision(monkeypatch, tmp_path):
     bench = importlib.import_module("bench")
-    monkeypatch.setattr(bench, "TRAININGS", {"GAN": ("resnet18_fast", "resnet18_fast", True)})
+    monkeypatch.setattr(
+        bench, "TRAININGS", {"GAN": ("resnet18_fast", "resnet18_fast", "GAN"), "bins": (*["light"] * 2, "bins")}
+    )
     monkeypatch.setattr(bench, "own_process", lambda: ThreadPoolExecutor(1))  # eight processes are slow
     make = bench.make_accelerator  # of which a process has one precision
     monkeypatch.setattr(bench, "make_accelerator", lambda *of: (AcceleratorState._reset_state(True), make(*of))[1])
@@ -41,6 +43,8 @@ def test_the_reference_and_ours_are_timed_side_by_side_in_each_precision(monkeyp
         "later epochs, what stays on the CPU beside a GPU",
         "GAN",
         "GAN, bf16",
+        "bins",
+        "bins, bf16",
     ]
     for row in record["speed"]:
         assert row["ratio"] == pytest.approx(row["ours"] / row["reference"])
