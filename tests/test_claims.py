@@ -4,8 +4,11 @@ import importlib
 
 import numpy as np
 import pytest
+import torch
 from notebook_tools import ROOT
 from pictures import save_photographs
+
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
 
 
 @pytest.fixture
@@ -62,3 +65,22 @@ def test_an_arm_is_trained_and_judged(claims, monkeypatch, tmp_path):
     by_hand = sum(record["photographs"]["close"]) / sum(record["photographs"]["weight"])
     assert record["judge"]["0.8"]["auc_rebalanced"] == pytest.approx(by_hand, rel=1e-3)
     assert record["epochs"][0]["train"] > 1 and record["settings"]["loss_at"] == 2
+
+
+def test_a_linear_probe_names_classes_that_features_tell_apart(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    probe = importlib.import_module("probe")
+    labels = np.arange(40) % 2
+    photographs = np.broadcast_to((labels * 90 + 60)[:, None, None, None], (40, 32, 32, 3)).astype(np.uint8)
+    train, val = (
+        LabLoader(ColorizationDataset(photographs, rows), 8, train, labels=labels[rows])
+        for train, rows in ((True, np.arange(24)), (False, np.arange(24, 40)))
+    )
+    assert probe.probe(lambda_module(lambda L: L), train, val, 32)["accuracy"] == 1
+    assert probe.probe(lambda_module(torch.zeros_like), train, val, 32)["accuracy"] == 0.5
+
+
+def lambda_module(how) -> torch.nn.Module:
+    module = torch.nn.Module()
+    module.forward = lambda L: [how(L)]
+    return module
