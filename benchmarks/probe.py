@@ -3,7 +3,7 @@
     python benchmarks/probe.py --photos DIR --encoders resnet18:random resnet18:distilled efficientnet_lite2:imagenet
 
 DIR holds a folder for each class. Features are means over the last map (1/32) of L enlarged to --size; the classifier
-is scikit-learn's ridge regression on standardised features, its penalty chosen by leave-one-out on training photographs.
+is scikit-learn's ridge regression on standardised features, its penalty chosen by leave-one-out in training.
 After "Understanding intermediate layers using linear classifier probes", arXiv:1610.01644.
 """
 
