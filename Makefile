@@ -59,7 +59,7 @@ report: setup ## Make a site of PROFILE's executed notebooks: outputs/PROFILE/re
 publish: setup ## Copy PROFILE's notebooks without its photographs to outputs/published, to be committed
 	$(PY) notebooks/tools/publish.py --profile $(PROFILE)
 
-release: setup ## Ship a trained generator in weights/: make release PROFILE=photos NB=03/bold
+release: setup ## Ship a trained generator in weights/: make release PROFILE=photos NB=03/distribution
 	$(PY) notebooks/tools/release.py --profile $(PROFILE) --notebook $(NB)
 
 encoder: setup ## Train an encoder that knows things, distilled from EfficientNet-Lite2: make encoder PHOTOS=A,B

@@ -27,7 +27,7 @@ from colorize_lib.models.weights import save_weights
 from colorize_lib.runs.device import make_accelerator, seed_everything
 from colorize_lib.runs.run import Run, start_run
 from colorize_lib.training.distil import DistilConfig, DistilModel, agreement
-from colorize_lib.training.distribution import DistributionConfig, DistributionModel, set_prior
+from colorize_lib.training.distribution import train_distribution
 from colorize_lib.training.gan import GanConfig, MainModel
 from colorize_lib.training.loop import LoopConfig, train_model
 
@@ -110,28 +110,14 @@ def train_encoder(options, run: Run, accelerator, train, val_dl) -> None:
 
 def train_colour(options, run: Run, accelerator, train, val_dl) -> None:
     """The light generator with a colour distribution: 128 px, fine levels frozen; then 192 px."""
-    first = round(options.epochs * 2 / 3)
-    stages = [("128px", 128, first, 3), ("192px", 192, options.epochs - first, 1)]
     config = LightConfig(size=192, encoder=options.encoder)
     net_G = build_generator(config, "imagenet")
-    steps = options.epochs * (len(train) // options.batch)
-    set_prior(net_G, LabLoader(train, options.batch, train=True, device=accelerator.device))
-    model = DistributionModel(net_G, DistributionConfig(steps, options.lr or 1e-3), accelerator)
+    train_dl = LabLoader(train, options.batch, train=True, device=accelerator.device)
     shown = showcase("folder", 0, 192)["L"].to(accelerator.device)
-
-    def score(net, dl) -> dict[str, float]:
-        with torch.no_grad(), accelerator.autocast():
-            net.eval()
-            losses = [net.head.loss(net(batch["L"], logits=True), batch["ab"]).item() for batch in dl]
-        return validate(net, dl) | {"val_bins": sum(losses) / len(losses)}
-
-    for name, size, epochs, frozen in stages:
-        model.frozen_levels = frozen
-        loader = LabLoader(train, options.batch, train=True, device=accelerator.device, augment=Augment(size))
-        train_model(model, loader, val_dl, epochs, run.part(name), score, None, shown)
-    save_half(model.generator, run.path / "net_G.safetensors", config)
-    scores = score(model.generator, val_dl)
-    (run.path / "metrics.json").write_text(json.dumps(scores, indent=1))
+    what = (net_G, train_dl, val_dl, options.epochs, run, validate, config.size, None, shown)
+    train_distribution(*what, lr=options.lr or 1e-3, accelerator=accelerator)
+    save_half(net_G, run.path / "net_G.safetensors", config)
+    (run.path / "metrics.json").write_text(json.dumps(validate(net_G, val_dl), indent=1))
 
 
 def save_half(net, path: Path, config=None) -> None:

@@ -9,6 +9,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from .. import color
 from ..data.loader import LabLoader
+from ..models.distribution import ColourDistribution
 from ..models.painting import colorize_batch
 from .answers import mean_ab
 
@@ -72,8 +73,20 @@ def image_scores(
 def validate(net_G: nn.Module, val_dl: LabLoader, gain: float = 1.0) -> dict[str, float]:
     """Mean `image_scores` of a generator over the validation photographs, and the share of pixels out of gamut:
     val_L1, val_psnr, val_ssim, val_colorfulness, val_out_of_gamut. The network runs in eval mode. gain: what its ab is
-    multiplied by, as in `models.gain.with_gain`."""
+    multiplied by."""
     return mean_scores((batch["L"], gain * colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl)
+
+
+def readings(net_G: nn.Module, val_dl: LabLoader, steps: Iterable[float]) -> pd.DataFrame:
+    """`validate` of a generator, a row for each step: the vividness that a distribution of colours is read at, as
+    `0.5`, or what ab is multiplied by, as `x 1.5`."""
+    if not isinstance(getattr(net_G, "head", None), ColourDistribution):
+        return pd.DataFrame({f"x {step:g}": validate(net_G, val_dl, step) for step in steps}).T
+    own, rows = net_G.vividness, {}
+    for net_G.vividness in steps:
+        rows[f"{net_G.vividness:g}"] = validate(net_G, val_dl)
+    net_G.vividness = own
+    return pd.DataFrame(rows).T
 
 
 def mean_scores(batches: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> dict[str, float]:

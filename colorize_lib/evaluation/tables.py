@@ -102,6 +102,11 @@ def real_floor(scores: Scores, splits: int = 200) -> pd.DataFrame:
     return _table({TRUTH_HALVES: _with_intervals("value", draws.mean(), draws)})
 
 
+def in_words(row: pd.Series, digits: int = 2) -> str:
+    """A row of `differences` in a sentence: `-0.31 [-0.52, -0.10] (better)`."""
+    return f"{row.difference:+.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}] ({row.verdict})"
+
+
 def as_text(table: pd.DataFrame, figures: list[str], column: str = "value") -> pd.DataFrame:
     """A table to read: a row for each answer, a column for each of these figures, cells `value [low, high]`.
 

@@ -125,20 +125,18 @@ def trade_off(table: pd.DataFrame) -> Figure:
     return _with_legend(figure)
 
 
-def settings_tried(rows: pd.DataFrame, truth: float) -> Figure:
-    """Error against colourfulness of each setting of the GAN stage at its last epoch, and of its start with more and
-    more colour; rows as in outputs/published/gan_stage.json, truth the colourfulness of the true photographs."""
-    figure, (axis,) = _row(1, 8.5, 5.5)
-    start = rows[rows.setting.str.startswith("L1 only")]
-    axis.plot(start.L1, start.colourfulness, color="0.4", marker=".", label="L1 only, colour times 1 to 3")
-    axis.axvline(1.05 * start.L1.iloc[0], color="0.4", linestyle=":", label="L1 only's error plus 5 %")
+def frontier(lines: dict[str, pd.DataFrame], truth: float) -> Figure:
+    """Error against colourfulness along each line (name -> columns val_L1, val_colorfulness; its index says what each
+    point is), and the truth's colourfulness."""
+    figure, (axis,) = _row(1, 7.5, 4.6)
+    for name, points in lines.items():
+        (line,) = axis.plot(points.val_L1, points.val_colorfulness, marker="o", label=name)
+        for label, x, y in zip(points.index, points.val_L1, points.val_colorfulness, strict=True):
+            axis.annotate(label, (x, y), (5, -11), textcoords="offset points", color=line.get_color(), fontsize="small")
     axis.axhline(truth, color="0.4", linestyle="--", label="truth")
-    axis.set_prop_cycle(color=plt.get_cmap("tab20").colors)
-    for name, of in rows[rows.epochs > 0].groupby("setting", sort=False).last().iterrows():
-        axis.plot(of.L1, of.colourfulness, marker="o", linestyle="", label=name)
     axis.set(xlabel="L1 on ab / 110 (lower is better)", ylabel="colourfulness")
     axis.grid(alpha=0.3)
-    return _with_legend(figure, "outside lower center", fontsize="small", ncols=2)
+    return _with_legend(figure, "outside lower center", ncols=3)
 
 
 def hue_intervals(table: pd.DataFrame) -> Figure:

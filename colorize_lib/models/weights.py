@@ -30,7 +30,7 @@ def find_weights(path_or_name: str | Path | None = None) -> Path:
     """The file or folder that a path or a name stands for; None: the generator that comes with the repository.
 
     A name is `PROFILE` or `PROFILE/NUMBER`, such as `photos/02`: what that notebook trained under that profile; without
-    a number, the last of 04, 03, 02 that is there. `photos/03/bold` is the part `bold` of a notebook's run.
+    a number, the last of 04, 03, 02 that is there. `photos/03/distribution` is a part of a run.
     Raises CheckpointError that says what there is.
     """
     if path_or_name is None:

@@ -2,15 +2,20 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+import pandas as pd
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..data.augment import Augment
+from ..data.loader import LabLoader
 from ..models.distribution import soft_encode
 from ..models.light import LightUnet
+from .loop import train_model
 from .trainable import Batch, TrainableModel
 
 PRIOR_PHOTOGRAPHS = 5_000  # enough to count how often each bin occurs
@@ -66,6 +71,48 @@ class DistributionModel(TrainableModel):
             group["lr"], group["step_number"] = group["highest"] * factor, step + 1
         self.loss_bins = self.head.loss(self.net_G(self.L, logits=True), self.ab)
         self.descend(self.loss_bins)
+
+
+def train_distribution(
+    net_G: LightUnet,
+    train_dl: LabLoader,
+    val_dl: LabLoader,
+    epochs: int,
+    run,
+    score,
+    size: int,
+    *loop,
+    lr=1e-3,
+    accelerator=None,
+) -> pd.DataFrame:
+    """The recipe of the shipped generator, and its history, whose `val_bins` is the loss on val_dl beside `score`'s.
+
+    Two thirds of the epochs at two thirds of `size` with the encoder's three finest levels frozen, the rest at `size`
+    with the finest frozen, on crops (`Augment`) of train_dl's photographs; one fall of the learning rate over both. In
+    the end net_G has the moving average of the weights. loop: as in `train_model`, which says what can go wrong.
+    """
+    set_prior(net_G, train_dl)
+    model = DistributionModel(net_G, DistributionConfig(epochs * len(train_dl), lr), accelerator)
+    first, small = -(-2 * epochs // 3), max(32, 2 * size // 3 // 32 * 32)
+    histories, done, seconds = [], 0, 0.0
+    for pixels, own, frozen in ((small, first, 3), (size, epochs - first, 1)):
+        if own:
+            model.frozen_levels = frozen
+            crops = replace(train_dl, augment=Augment(pixels))
+            part = run.part(f"{len(histories) + 1}-at-{pixels}px")
+            history = train_model(model, crops, val_dl, own, part, partial(_with_bins, score), *loop)
+            counted = {"epoch": history.epoch + done, "seconds": history.seconds + seconds, "size": pixels}
+            histories.append(history.assign(**counted))
+            done, seconds = done + own, histories[-1].seconds.max()
+    net_G.load_state_dict(model.generator.state_dict())
+    return pd.concat(histories, ignore_index=True)
+
+
+@torch.no_grad()
+def _with_bins(score, net: LightUnet, dl: LabLoader) -> dict[str, float]:
+    net.eval()
+    losses = [net.head.loss(net(batch["L"], logits=True), batch["ab"]).item() * len(batch["L"]) for batch in dl]
+    return score(net, dl) | {"val_bins": sum(losses) / len(dl.dataset)}
 
 
 def rate(done: float, warmup: float, lowest: float) -> float:

@@ -1,8 +1,8 @@
-"""Ship a trained generator with the repository: `notebooks/tools/release.py --profile photos --notebook 03/bold`.
+"""Ship a trained generator with the repository: `notebooks/tools/release.py --profile photos --notebook 03`.
 
 Writes `weights/`: the generator in 16-bit floats, its SHA-256 and its model card. The generator is then the default of
 the command, the page, the Colorizer and notebook 07. Notebook 06 has to have judged it, as the card has its figures.
-Where it was trained on other photographs than the published run, `card.md` beside this file must be told which.
+What the card cannot know, whose the photographs are, is to be written into it afterwards.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from colorize_lib.models.weights import DIGESTS, SHIPPED, CheckpointError, find_
 JUDGED_AS = {
     "02": "U-Net cGAN (02)",
     "03": "ResNet18, L1 (03)",
-    "03/bold": "ResNet18, L1, bold (03)",
+    "03/distribution": "distribution (03)",
     "04": "ResNet18, GAN (04)",
 }
 BESIDE = ("grey", "mean colour")  # answers of notebook 06 that need no network
@@ -73,7 +73,6 @@ def release(profile: str, notebook: str, target: Path = SHIPPED) -> Path:
         parameters=sum(parameter.numel() for parameter in net_G.parameters()),
         command=f"make release PROFILE={profile} NB={notebook}",
         settings=settings,
-        gain=settings.get("colour_gain"),
         gan=settings.get("gan"),
         env=run.env,
         epochs=int(last.epoch),

@@ -13,6 +13,7 @@ from colorize_lib.color import to_lab
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.evaluation import metrics
 from colorize_lib.evaluation.answers import paint_grey
+from colorize_lib.models import GeneratorConfig, LightConfig, build_generator
 
 
 @pytest.fixture
@@ -138,3 +139,15 @@ def test_photograph_statistics(pixels):
     lab = skimage.color.rgb2lab(pixels)
     np.testing.assert_allclose(table[["mean L*", "mean a*", "mean b*"]], lab.mean(axis=(1, 2)), atol=1e-3)
     np.testing.assert_allclose(table["mean |ab| / 110"], np.abs(lab[..., 1:]).mean(axis=(1, 2, 3)) / 110, atol=1e-5)
+
+
+def test_readings_walk_along_vividness_or_multiply_and_leave_the_generator():
+    torch.manual_seed(0)
+    dl = loader(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
+    net = build_generator(LightConfig(size=32, encoder="resnet18", widths=(8, 8, 8)))
+    along = metrics.readings(net, dl, (0, 1))
+    assert along.index.tolist() == ["0", "1"] and net.vividness == 0.8
+    net.vividness = 1
+    assert along.loc["1"].to_dict() == metrics.validate(net, dl)
+    times = metrics.readings(build_generator(GeneratorConfig("resnet18_fast", 32)), dl, (1, 1.5))
+    assert times.index.tolist() == ["x 1", "x 1.5"] and times.val_colorfulness.is_monotonic_increasing

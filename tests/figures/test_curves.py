@@ -88,12 +88,8 @@ def test_progress_shows_early_and_late_iterations_up_to_the_last_one_asked_for(t
     assert shown == [f"iteration {k}" for k in (0, 1, 2, 40)]
 
 
-def test_settings_are_drawn_at_their_last_epoch_beside_the_start_with_more_colour():
-    columns = ["setting", "epochs", "L1", "colourfulness"]
-    rows = [("grey", 0, 0.09, 0), ("L1 only", 0, 0.08, 10), ("L1 only, colour x 2.0", 0, 0.1, 20)]
-    rows += [("lambda_L1=50", 1, 0.2, 30), ("lambda_L1=50", 2, 0.082, 25)]
-    axis = curves.settings_tried(pd.DataFrame(rows, columns=columns), truth=39).axes[0]
-    start, bar, _, tried = axis.lines
-    assert list(zip(*start.get_data(), strict=True)) == [(0.08, 10), (0.1, 20)]
-    assert bar.get_xdata()[0] == pytest.approx(0.084)
-    assert [*tried.get_xdata(), *tried.get_ydata()] == [0.082, 25] and tried.get_label() == "lambda_L1=50"
+def test_a_frontier_names_every_point_of_its_lines():
+    points = pd.DataFrame({"val_L1": [0.08, 0.1], "val_colorfulness": [10, 20]}, index=["x 1", "x 2"])
+    axis = curves.frontier({"L1 only": points}, truth=39).axes[0]
+    assert list(zip(*axis.lines[0].get_data(), strict=True)) == [(0.08, 10), (0.1, 20)]
+    assert [text.get_text() for text in axis.texts] == ["x 1", "x 2"] and axis.lines[1].get_ydata()[0] == 39

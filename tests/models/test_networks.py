@@ -17,7 +17,6 @@ from torchvision.models import resnet18
 
 from colorize_lib.models import GeneratorConfig, build_generator, encoders, fitting_config
 from colorize_lib.models.encoders import WeightsUnavailable, choose_weights, load_resnet18
-from colorize_lib.models.gain import with_gain
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.light import build_resnet_fast
 from colorize_lib.models.patchgan import PatchDiscriminator
@@ -269,27 +268,3 @@ def test_its_encoder_has_the_weights_and_sees_grey_as_three_channels_would(encod
 )
 def test_a_unet_gets_as_many_levels_as_its_size_halves(architecture, size, n_down):
     assert fitting_config(architecture, size) == GeneratorConfig(architecture, size, n_down)
-
-
-# --- more colour -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("architecture", ["resnet18_dynamic_unet", "resnet18_fast"])
-def test_a_gain_multiplies_what_is_painted_and_leaves_the_generator(architecture):
-    torch.manual_seed(0)
-    net_G, L = build_generator(GeneratorConfig(architecture, 32)).eval(), torch.rand(2, 1, 32, 32) * 2 - 1
-    with torch.no_grad():
-        before = net_G(L)
-        painted = with_gain(net_G, 1.5)(L)
-        assert torch.equal(net_G(L), before)
-        assert torch.equal(with_gain(net_G, 1)(L), before)
-    torch.testing.assert_close(painted, 1.5 * before, rtol=1e-4, atol=1e-6)
-
-
-def test_a_gain_that_cannot_be_is_refused():
-    net_G = build_generator(GeneratorConfig("unet", 32, n_down=5, num_filters=4))
-    with pytest.raises(ValueError, match="ends in a tanh"):
-        with_gain(net_G, 1.5)
-    with pytest.raises(ValueError, match="colour gain 0 must be more than 0"):
-        with_gain(net_G, 0)
-    assert with_gain(net_G, 1) is not net_G

@@ -192,7 +192,7 @@ def test_a_checkpoint_without_its_config_and_an_empty_folder_are_named(tmp_path)
 def trained(monkeypatch, tmp_path):
     """Weights of some notebooks under three profiles."""
     places = ["photos/02_baseline_unet_cgan", "photos/03_resnet18_l1_pretraining", "sample/04_resnet18_gan_finetune"]
-    places.append("photos/03_resnet18_l1_pretraining/bold")
+    places.append("photos/03_resnet18_l1_pretraining/distribution")
     for place in [*places, "mine/02_baseline_unet_cgan"]:
         path = tmp_path / "outputs" / place / "net_G.safetensors"
         path.parent.mkdir(parents=True)
@@ -209,7 +209,7 @@ def trained(monkeypatch, tmp_path):
         ("photos/02", "photos/02_baseline_unet_cgan"),
         ("sample", "sample/04_resnet18_gan_finetune"),
         ("mine", "mine/02_baseline_unet_cgan"),
-        ("photos/03/bold", "photos/03_resnet18_l1_pretraining/bold"),
+        ("photos/03/distribution", "photos/03_resnet18_l1_pretraining/distribution"),
     ],
 )
 def test_a_name_stands_for_what_a_profile_trained(trained, name, place):
@@ -226,7 +226,7 @@ def test_a_path_stands_for_itself(trained):
     [
         ("colab", "'colab' is no file and names no trained generator; there are: .*outputs/sample/04"),
         ("photos/04", "'photos/04' is no file .*outputs/photos/02"),
-        ("photos/02/bold", "'photos/02/bold' is no file"),
+        ("photos/02/distribution", "'photos/02/distribution' is no file"),
         ("net.pt", r"weights file net\.pt does not exist"),
     ],
 )

@@ -121,7 +121,7 @@ def test_the_cifar_notebook_leaves_every_training_and_what_the_detector_said(out
 def test_the_evaluation_judges_every_generator_of_its_size(outputs):
     metrics = record(outputs / "06_evaluation")
     simple = ["grey", "mean colour", "nearest neighbour"]
-    trained = ["U-Net cGAN (02)", "ResNet18, L1 (03)", "ResNet18, L1, bold (03)", "ResNet18, GAN (04)"]
+    trained = ["U-Net cGAN (02)", "ResNet18, L1 (03)", "distribution (03)", "ResNet18, GAN (04)"]
     trained += ["S4, CIFAR-10 (05)", "ours, CIFAR-10 (05)"]
     assert list(metrics["validation"]) == simple + trained
     for name in trained:

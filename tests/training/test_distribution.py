@@ -11,7 +11,15 @@ from tiny_training import loaders
 from colorize_lib.models import LightConfig, build_generator
 from colorize_lib.models.distribution import bin_centres
 from colorize_lib.runs.device import seed_everything
-from colorize_lib.training.distribution import DistributionConfig, DistributionModel, parameter_groups, rate, set_prior
+from colorize_lib.runs.run import start_run
+from colorize_lib.training.distribution import (
+    DistributionConfig,
+    DistributionModel,
+    parameter_groups,
+    rate,
+    set_prior,
+    train_distribution,
+)
 from colorize_lib.training.loop import LoopConfig
 
 
@@ -97,3 +105,20 @@ def test_the_prior_is_the_share_of_each_bin():
         expected[near] += len(ab[pictures]) / 4 * weight / weight.sum()
     set_prior(net, [{"ab": ab[:2]}, {"ab": ab[2:]}])
     torch.testing.assert_close(net.head.prior, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_recipe_grows_resumes_to_the_bit_and_leaves_the_average(tmp_path):
+    """Two stages of one schedule; a call that finds both done gives the same weights."""
+    made = {}
+    for name, calls in (("whole", [3]), ("again", [3, 3])):
+        for _ in calls:
+            seed_everything(0)
+            train_dl, val_dl = loaders()
+            net = build_generator(LightConfig(size=32, encoder="resnet18", widths=(8, 8, 8)))
+            run = start_run("test", name, tmp_path)
+            history = train_distribution(net, train_dl, val_dl, 3, run, lambda *_: {"val_L1": 0.0}, 32)
+        made[name] = net.state_dict()
+        rows = history[history.kind == "epoch"]
+        assert rows.epoch.tolist() == [1, 2, 3] and rows["size"].tolist() == [32] * 3 and rows.val_bins.notna().all()
+        assert rows.seconds.is_monotonic_increasing and not torch.equal(net.head.prior, torch.ones(261) / 261)
+    assert all(torch.equal(made["whole"][key], made["again"][key]) for key in made["whole"])
