@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +22,22 @@ from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.data.shipped import showcase
 from colorize_lib.evaluation.metrics import validate
+from colorize_lib.files import SHIPPED_WEIGHTS
 from colorize_lib.models import GeneratorConfig, LightConfig, build_generator
 from colorize_lib.models.encoders import build_classifier, classifier_state
-from colorize_lib.models.weights import save_weights
+from colorize_lib.models.weights import load_generator, save_weights
 from colorize_lib.runs.device import make_accelerator, seed_everything
 from colorize_lib.runs.run import Run, start_run
 from colorize_lib.training.distil import DistilConfig, DistilModel, agreement
-from colorize_lib.training.distribution import train_distribution
+from colorize_lib.training.distribution import train_distribution, with_bins
+from colorize_lib.training.distribution_gan import DistributionGan, DistributionGanConfig
 from colorize_lib.training.gan import GanConfig, MainModel
 from colorize_lib.training.loop import LoopConfig, train_model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["unet", "encoder", "colour"])
+    parser.add_argument("what", choices=["unet", "encoder", "colour", "gan"])
     parser.add_argument("--folder", required=True, help="with train/ and val/")
     parser.add_argument("--manifest", default="", help="CSV of the photographs to take, in place of all")
     parser.add_argument("--out", type=Path, required=True)
@@ -47,6 +50,9 @@ def main() -> None:
     parser.add_argument("--log-every", type=int, default=50)
     parser.add_argument("--precision", default="auto", help="auto | no | bf16")
     parser.add_argument("--encoder", default="efficientnet_lite0")
+    parser.add_argument("--start", type=Path, help="gan: weights in place of the shipped ones")
+    parser.add_argument("--lambda-gan", type=float, default=DistributionGanConfig.lambda_GAN)
+    parser.add_argument("--n-train", type=int, default=0, help="photographs to train on; 0: all")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where caches go")
     options = parser.parse_args()
     seed_everything(0)
@@ -55,7 +61,9 @@ def main() -> None:
     photos = find_photographs(config, options.data, options.size)
     pixels = cached_photographs(photos, options.size, options.data)
     split = photos.usable.split.to_numpy()
-    train = ColorizationDataset(torch.from_numpy(pixels[split == "train"]).to(accelerator.device))
+    train = ColorizationDataset(
+        torch.from_numpy(pixels[split == "train"][: options.n_train or None]).to(accelerator.device)
+    )
     parts = photos.usable.sha256.map(tune_or_judge)
     tune = np.flatnonzero((split == "val") & (parts == "tune"))[: options.n_val]
     val = ColorizationDataset(torch.from_numpy(pixels[tune]).to(accelerator.device))
@@ -63,7 +71,7 @@ def main() -> None:
     run = start_run("gpu", options.name or options.what, options.out, photographs=photos.digest(), **vars_of(options))
     print(f"{len(train):,} train, {len(val)} val; {accelerator.device}, {accelerator.mixed_precision}", flush=True)
     started = time.monotonic()
-    {"unet": train_unet, "encoder": train_encoder, "colour": train_colour}[options.what](
+    {"unet": train_unet, "encoder": train_encoder, "colour": train_colour, "gan": train_gan}[options.what](
         options, run, accelerator, train, val_dl
     )
     print(f"{time.monotonic() - started:.0f} s", flush=True)
@@ -71,7 +79,10 @@ def main() -> None:
 
 def vars_of(options: argparse.Namespace) -> dict:
     """What the result depends on, for the run's record."""
-    return {name: getattr(options, name) for name in ("what", "size", "batch", "lr", "precision", "encoder")}
+    return {
+        name: getattr(options, name)
+        for name in ("what", "size", "batch", "lr", "precision", "encoder", "lambda_gan", "n_train")
+    }
 
 
 def train_unet(options, run: Run, accelerator, train, val_dl) -> None:
@@ -118,6 +129,19 @@ def train_colour(options, run: Run, accelerator, train, val_dl) -> None:
     train_distribution(*what, lr=options.lr or 1e-3, accelerator=accelerator)
     save_half(net_G, run.path / "net_G.safetensors", config)
     (run.path / "metrics.json").write_text(json.dumps(validate(net_G, val_dl), indent=1))
+
+
+def train_gan(options, run: Run, accelerator, train, val_dl) -> None:
+    """The GAN stage of the shipped generator, or of --start, at --size; scored before it too."""
+    net_G, config = load_generator(options.start or SHIPPED_WEIGHTS)
+    gan = DistributionGanConfig(lr_D=options.lr or DistributionGanConfig.lr_D, lambda_GAN=options.lambda_gan)
+    model = DistributionGan(net_G, gan, accelerator)
+    score = partial(with_bins, validate)
+    run.write("start.json", score(model.generator, val_dl))
+    train_dl = LabLoader(train, options.batch, train=True, device=accelerator.device, augment=Augment(options.size))
+    shown = showcase("folder", 0, options.size)["L"].to(accelerator.device)
+    train_model(model, train_dl, val_dl, options.epochs, run, score, LoopConfig(options.log_every), shown)
+    save_half(model.generator, run.path / "net_G.safetensors", config)
 
 
 def save_half(net, path: Path, config=None) -> None:

@@ -69,8 +69,13 @@ class LightUnet(nn.Module):
         if isinstance(self.head, ColourDistribution):
             if not self.training:
                 x = (x + self.head(self.features(L.flip(3))).flip(3)) / 2
-            x = self.head.decode(x, *alpha_and_temperature(self.vividness))
+            return self.read(x, L.shape[2:])
         return F.interpolate(x, size=L.shape[2:], mode="bilinear", align_corners=False)
+
+    def read(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """ab (N,2,*size) of a distribution's logits (N,Q,h,w), read at `self.vividness`."""
+        ab = self.head.decode(logits, *alpha_and_temperature(self.vividness))
+        return F.interpolate(ab, size=size, mode="bilinear", align_corners=False)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest) -> None:
         for key in list(state_dict):

@@ -100,7 +100,7 @@ def train_distribution(
             model.frozen_levels = frozen
             crops = replace(train_dl, augment=Augment(pixels))
             part = run.part(f"{len(histories) + 1}-at-{pixels}px")
-            history = train_model(model, crops, val_dl, own, part, partial(_with_bins, score), *loop)
+            history = train_model(model, crops, val_dl, own, part, partial(with_bins, score), *loop)
             counted = {"epoch": history.epoch + done, "seconds": history.seconds + seconds, "size": pixels}
             histories.append(history.assign(**counted))
             done, seconds = done + own, histories[-1].seconds.max()
@@ -109,7 +109,8 @@ def train_distribution(
 
 
 @torch.no_grad()
-def _with_bins(score, net: LightUnet, dl: LabLoader) -> dict[str, float]:
+def with_bins(score, net: LightUnet, dl: LabLoader) -> dict[str, float]:
+    """`score`, and the bins' loss on the same photographs, `val_bins`."""
     net.eval()
     losses = [net.head.loss(net(batch["L"], logits=True), batch["ab"]).item() * len(batch["L"]) for batch in dl]
     return score(net, dl) | {"val_bins": sum(losses) / len(dl.dataset)}
