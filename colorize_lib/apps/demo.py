@@ -29,7 +29,8 @@ from . import serving
 
 LARGEST_MB = 50
 MOST_SAMPLES = 6
-PREVIEW = 1600  # pixels of the longer side of what the page shows; the download has all of them
+PREVIEW = 1200  # pixels of the longer side of what the page shows; the download has all of them
+KEPT = 8  # photographs whose beliefs are kept for another reading
 DECODERS = sorted({*FORMATS.values()})  # of Pillow; no others see an upload
 READ = "JPEG, PNG, WebP and TIFF"
 FONTS = ["Helvetica Neue", "Segoe UI", "Roboto", "Arial", "sans-serif"]  # of the machine: gradio's own are not fetched
@@ -106,6 +107,8 @@ def read_upload(path: Path) -> Image.Image:
 def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
     """The page. folder: where results and what the page shows of them are written."""
 
+    believed: dict[str, tuple] = {}  # by upload, the newest last
+
     def preview(picture: Image.Image) -> str:
         """A file with the picture at the size of a screen."""
         small = picture.copy()
@@ -131,12 +134,32 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
             download: gr.DownloadButton(visible=False),
         }
 
-    def colour(upload: str, before: str, count: int, saturation: float):
+    def paint(upload: str, picture: Image.Image, count: int, saturation: float, vividness: float):
+        """The colourings of a picture of an upload; of a distribution the network is run once for each upload."""
+        if not colorizer.is_distribution:
+            painted = colorizer(picture, samples=count, saturation=saturation)
+            return painted if count > 1 else [painted]
+        if upload not in believed:
+            believed[upload] = colorizer.believe(picture)
+            believed.pop(next(iter(believed)) if len(believed) > KEPT else None, None)
+        return [colorizer.read(picture, believed[upload], vividness, saturation)]
+
+    def read_again(upload: str | None, before: str | None, saturation: float, vividness: float):
+        """Show the photograph at another vividness, at the size of a screen; the file to download comes after."""
+        if upload not in believed:
+            return {status: ""}
+        (again,) = paint(upload, Image.open(before), 1, saturation, vividness)
+        slider = gr.ImageSlider((before, preview(again)), visible=True)
+        return {comparison: slider, download: gr.DownloadButton(visible=False)}
+
+    def save_again(upload: str | None, before: str | None, saturation: float, vividness: float):
+        return colour(upload, before, 1, saturation, vividness) if upload in believed else {status: ""}
+
+    def colour(upload: str, before: str, count: int, saturation: float, vividness: float):
         """Colour the photograph; the first colouring is compared and offered for download."""
         source, target, found = Path(upload), folder / uuid.uuid4().hex, []
         suffix = source.suffix if source.suffix.lower() in FORMATS else ".png"
-        painted = colorizer(read_upload(source), samples=count, saturation=saturation)
-        for number, result in enumerate(painted if count > 1 else [painted], 1):
+        for number, result in enumerate(paint(upload, read_upload(source), count, saturation, vividness), 1):
             name = f"{source.stem}_coloured{f'-{number}' if count > 1 else ''}{suffix}"
             save_picture(result, target / name, source)
             found.append((preview(result), str(target / name)))
@@ -161,6 +184,13 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
                 several = {"step": 1, "label": "Number of colourings", "visible": colorizer.has_dropout}
                 count = gr.Slider(1, MOST_SAMPLES, value=1, **several)
                 saturation = gr.Slider(0, 2, value=1, step=0.05, label="Saturation", info="0 is grey, 1 as painted")
+                vividness = gr.Slider(
+                    *(0, 1, getattr(colorizer.net_G, "vividness", 1)),
+                    step=0.05,
+                    label="Vividness",
+                    visible=colorizer.is_distribution,
+                    info="0 is faithful and dull, 1 is vivid and errs more",
+                )
                 run = gr.Button("Colour", variant="primary", interactive=False)
             with gr.Column(scale=2, min_width=300):
                 shown = gr.Image(label="Photograph", interactive=False, buttons=[], elem_classes="picture")
@@ -172,6 +202,11 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
         cleared = [photograph, status, shown, run, comparison, choice, download]
         upload.change(take, upload, cleared, show_progress="hidden")
         coloured = [results, shown, comparison, choice, download]
-        run.click(colour, [upload, photograph, count, saturation], coloured, concurrency_limit=1)
+        run.click(colour, [upload, photograph, count, saturation, vividness], coloured, concurrency_limit=1)
+        again = [upload, photograph, saturation, vividness]
+        reading = {"show_progress": "hidden", "trigger_mode": "always_last"}
+        vividness.change(read_again, again, [status, *coloured], **reading).then(
+            save_again, again, [status, *coloured], show_progress="hidden"
+        )
         choice.select(choose, [photograph, results], [comparison, download], show_progress="hidden")
     return page

@@ -49,11 +49,31 @@ class Colorizer:
             raise ValueError(f"size {self.size} does not suit this network: use {fit}")
         self.net_G = net_G.to(self.device).eval()
         if vividness is not None:
-            if not isinstance(getattr(net_G, "head", None), ColourDistribution):
+            if not self.is_distribution:
                 raise ValueError("this generator paints one colour, not a distribution: it has no vividness")
             alpha_and_temperature(vividness)
             net_G.vividness = vividness
         self.has_dropout = any(isinstance(module, nn.Dropout) for module in net_G.modules())
+
+    @property
+    def is_distribution(self) -> bool:
+        """Whether colours are a distribution, which can be read at any vividness."""
+        return isinstance(getattr(self.net_G, "head", None), ColourDistribution)
+
+    @torch.no_grad()
+    def believe(self, picture: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a distribution's network makes of an RGB picture: its small L and the logits, for `read`."""
+        L, _ = small_copy(picture, self.size)
+        return L, self.net_G.believe(L.to(self.device))
+
+    @torch.no_grad()
+    def read(
+        self, picture: Image.Image, believed: tuple, vividness: float | None = None, saturation=1.0
+    ) -> Image.Image:
+        """A picture, of any size, in the colours of a belief read at a vividness; the network is not run again."""
+        L, logits = believed
+        ab = self.net_G.read(logits, L.shape[2:], vividness).float().cpu().clamp(-1, 1)
+        return enlarge(picture, L, saturation * ab)
 
     @classmethod
     def load(

@@ -63,18 +63,19 @@ class LightUnet(nn.Module):
 
         In eval mode a distribution is the mean of the picture's and its mirror image's.
         """
-        x = self.head(self.features(L))
         if logits:
-            return x
+            return self.head(self.features(L))
         if isinstance(self.head, ColourDistribution):
-            if not self.training:
-                x = (x + self.head(self.features(L.flip(3))).flip(3)) / 2
-            return self.read(x, L.shape[2:])
-        return F.interpolate(x, size=L.shape[2:], mode="bilinear", align_corners=False)
+            return self.read(self.head(self.features(L)) if self.training else self.believe(L), L.shape[2:])
+        return F.interpolate(self.head(self.features(L)), size=L.shape[2:], mode="bilinear", align_corners=False)
 
-    def read(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """ab (N,2,*size) of a distribution's logits (N,Q,h,w), read at `self.vividness`."""
-        ab = self.head.decode(logits, *alpha_and_temperature(self.vividness))
+    def believe(self, L: torch.Tensor) -> torch.Tensor:
+        """A distribution's logits (N,Q,H/4,W/4), the mean of the picture's and its mirror image's."""
+        return (self.head(self.features(L)) + self.head(self.features(L.flip(3))).flip(3)) / 2
+
+    def read(self, logits: torch.Tensor, size: tuple[int, int], vividness: float | None = None) -> torch.Tensor:
+        """ab (N,2,*size) of a distribution's logits (N,Q,h,w), read at a vividness, or at `self.vividness`."""
+        ab = self.head.decode(logits, *alpha_and_temperature(self.vividness if vividness is None else vividness))
         return F.interpolate(ab, size=size, mode="bilinear", align_corners=False)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest) -> None:

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 from colorize_lib.__main__ import main
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.images import save_picture
-from colorize_lib.models import GeneratorConfig, build_generator
+from colorize_lib.models import GeneratorConfig, LightConfig, build_generator
 from colorize_lib.models.weights import save_weights
 
 pytestmark = [
@@ -360,3 +360,29 @@ def test_the_command_says_in_a_line_what_is_missing_or_cannot_be_used(
     monkeypatch.setitem(sys.modules, "gradio", None)  # as if it were not installed
     missing = told()
     assert missing.startswith("error: the package gradio is missing") and "pip install gradio" in missing
+
+
+def test_vividness_is_another_reading_of_one_belief_in_a_browser(demo, chromium, served, tmp_path, monkeypatch):
+    config = LightConfig(size=64, encoder="resnet18", widths=(8, 8, 8))
+    vivid = colorizer_of(config)
+    runs, features = [], vivid.net_G.features
+    monkeypatch.setattr(vivid.net_G, "features", lambda L: runs.append(1) or features(L))
+    source = save(grey_photograph(3, (90, 131)), tmp_path / "grey.png")
+    with served(demo.build_app(vivid, tmp_path / "served")) as port:
+        page = chromium.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        upload(page, source)
+        colour(page)
+        before, run_before = compared(page), len(runs)
+        field = page.get_by_label("number input for Vividness")
+        field.fill("0")
+        field.blur()
+        page.locator(f'[data-testid=imageslider-image][src="{before[1]}"]').wait_for(state="detached")
+        page.get_by_role("button", name="Download at full size").wait_for()
+        got = download(page, tmp_path)
+        page.close()
+    assert run_before == len(runs) == 2  # the picture and its mirror image, once
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(got)), Colorizer(vivid.net_G, config, "cpu", vividness=0)(source)
+    )
+    assert not np.array_equal(np.asarray(Image.open(got)), colorizer_of(config)(source))
