@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("truths", type=Path, metavar="TRUTH_DIR", help="the true ones, with the same names: a.jpg")
     add("--size", type=int, default=256, help="pixels a side at which they are compared (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
-    add("--download", action="store_true", help="fetch the weights of LPIPS and FID (330 MB) if need be")
+    add("--download", action="store_true", help="fetch the weights of FID (91 MB) if need be")
 
     needs, any_port = "(needs the optional packages `demo`)", "of the page's address; 0 for any free one (%(default)s)"
     add = command("human-test", _human_test, f"serve the page that asks people which picture is the fake {needs}")
@@ -104,11 +104,11 @@ def _score(options: argparse.Namespace) -> None:
     _, report = score_folders(options.predictions, options.truths, options.size, options.download, _tell)
     print(f"{report['n']:,} pictures at {options.size}x{options.size}")
     print(f"{'':27}{'mean':>9} {'95 % interval':>18} {'grey':>9} {'floor':>9}   better")
-    for name in (*MEASURES, "fid"):
+    for name in (*MEASURES, "fd_lite0", "FID"):
         if name in report:
-            interval = "[{:.3f}, {:.3f}]".format(*report[f"{name}_ci"]) if name != "fid" else ""
+            interval = "[{:.3f}, {:.3f}]".format(*report[f"{name}_ci"]) if name in MEASURES else ""
             beside = [f"{report[of][name]:9.3f}" if name in report[of] else " " * 9 for of in ("grey", "floor")]
-            better = MEASURES[name].better if name != "fid" else "lower"
+            better = MEASURES[name].better if name in MEASURES else "lower"
             print(f"{name:27}{report[name]:9.3f} {interval:>18} {' '.join(beside)}   {better}")
     print("grey: the same of pictures without colour; floor: one half of the true pictures against the other")
     if options.json:

@@ -100,13 +100,13 @@ def colorings(generators: dict[str, nn.Module], L: torch.Tensor, n: int) -> dict
     return {k: torch.stack([colorize_batch(generators[k], L, dropout=True) for _ in range(n)]) for k in noisy}
 
 
-def variety(ab: torch.Tensor, L: torch.Tensor | None = None, lpips: Callable | None = None) -> dict[str, float]:
+def variety(ab: torch.Tensor, L: torch.Tensor | None = None, perceptual: Callable | None = None) -> dict[str, float]:
     """How different two colourings of a picture are, ab (n,N,2,H,W), over all pairs of them and all pictures: the mean
-    `variety`, the ab distance in Lab units, and `LPIPS` if `perceptual.load_lpips` and L (N,1,H,W) are given."""
+    `variety`, the ab distance in Lab units, and `perceptual_lite0` if its function and L (N,1,H,W) are."""
     pairs = list(combinations(ab, 2))
     distances = [(one - other).square().sum(dim=1).sqrt().mean(dim=(1, 2)) for one, other in pairs]
     found = {"variety": (torch.stack(distances).mean(dim=0) * color.AB_SCALE).mean().item()}
-    if lpips is not None:
-        distances = [lpips(color.lab_to_rgb(L, one), color.lab_to_rgb(L, other)) for one, other in pairs]
-        found["LPIPS"] = torch.stack(distances).mean().item()
+    if perceptual is not None:
+        distances = [perceptual(color.lab_to_rgb(L, one), color.lab_to_rgb(L, other)) for one, other in pairs]
+        found["perceptual_lite0"] = torch.stack(distances).mean().item()
     return found

@@ -11,7 +11,7 @@ from ..data.sources import list_images
 from ..images import UnusablePhoto, read_rgb, resize
 from ..runs.progress import Progress
 from .answers import paint_grey
-from .perceptual import load_both
+from .perceptual import load_distances
 from .scores import TRUTH_HALVES, Scores, judge
 from .tables import estimates, real_floor
 
@@ -60,8 +60,8 @@ def score_folders(
     """Score every picture of one folder against its namesake in the other: the scores, and a report for JSON.
 
     size: both are squashed to size x size first, as the notebooks' photographs are. download: fetch the weights of
-    LPIPS and FID. tell: takes messages about files without a partner or unreadable. The report has `n`, `size`, each
-    figure's mean, its 95 % interval over images as `..._ci` [low, high], and `fid` where its weights are at hand;
+    FID. tell: takes messages about files without a partner or unreadable. The report has `n`, `size`, each
+    figure's mean, its 95 % interval over images as `..._ci` [low, high], and `fd_lite0`, `FID` where they can be had;
     `grey`, the same of the grey answer; `floor`, what two halves of the truth have between them in the figures of sets.
     Raises FileNotFoundError or NothingToScore, also if both folders are one.
     """
@@ -72,7 +72,7 @@ def score_folders(
         if lone:
             more = f" and {len(lone) - NAMED:,} more" if len(lone) > NAMED else ""
             tell(f"{len(lone):,} {what}: {', '.join(map(str, lone[:NAMED]))}{more}")
-    lpips, fid = load_both(size, download)
+    perceptual, sets = load_distances(download)
     used = []
 
     def read() -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
@@ -87,7 +87,7 @@ def score_folders(
                 used.append(pair)
                 yield rgb, {"prediction": rgb_hat, "grey": paint_grey(color.normalize(color.rgb_to_lab(rgb))[0])}
 
-    scores = judge(read(), lpips)
+    scores = judge(read(), perceptual)
     if not used:
         raise NothingToScore("not one pair of pictures could be read")
     table = estimates(scores)
@@ -96,10 +96,10 @@ def score_folders(
         report |= {figure: row.value, f"{figure}_ci": [row.low, row.high]}
     report["grey"] = table.xs("grey").value.to_dict()
     report["floor"] = real_floor(scores["grey"]).xs(TRUTH_HALVES).value.to_dict() if len(used) > 1 else {}
-    if fid is not None and len(used) >= 4:
-        painted, real = zip(*used, strict=True)
+    painted, real = zip(*used, strict=True)
+    for name, distance in sets.items() if len(used) >= 4 else ():
         for where, one, other in ((report, real, painted), (report["floor"], real[::2], real[1::2])):
-            where["fid"] = fid(*((read_picture(path, size) for path in paths) for paths in (one, other)))
+            where[name] = distance(*((read_picture(path, size) for path in paths) for paths in (one, other)))
     return scores["prediction"], report
 
 

@@ -21,7 +21,8 @@ class Measure:
     source: str = "this project"
 
 
-_ZHANG, _LPIPS = "Zhang et al. 2016, arXiv:1603.08511", "Zhang et al. 2018, arXiv:1801.03924"
+_ZHANG = "Zhang et al. 2016, arXiv:1603.08511"
+_LPIPS = "after LPIPS, Zhang et al. 2018, arXiv:1801.03924"
 _SHARES = "sum of min(share, truth's share) over bins of 10, all pixels"
 _ISOLA = (_SHARES, "0 to 1", "higher", "Isola et al. 2017, arXiv:1611.07004")
 _VIVID = ("sigma + 0.3 mu of rg = R-G, yb = (R+G)/2-B", "0 to about 190", "as the truth", "Hasler and Süsstrunk 2003")
@@ -49,6 +50,6 @@ _ROWS = {
     "error_edges": ("error at edges", f"{_DISTANCE} within 1/64 side of a region's border", *_ERROR),
     "spill": ("spill", _SPILL, "0 to about 100", "lower"),
     **{f"error_{hue}": (f"error, {hue}", f"{_DISTANCE} whose truth is {hue}", *_ERROR) for hue in HUE_NAMES},
-    "lpips": ("LPIPS", "distance of AlexNet features", "0 to about 1", "lower", _LPIPS),
+    "perceptual_lite0": ("perceptual_lite0", "distance of Lite0's features", "0 to 8", "lower", _LPIPS),
 }
 MEASURES = {name: Measure(*row) for name, row in _ROWS.items()}

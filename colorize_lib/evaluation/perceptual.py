@@ -1,9 +1,8 @@
-"""LPIPS and FID, by torchmetrics, where their pretrained networks can be had; a figure that cannot be had is left out
-with its reason, and never replaced by another.
+"""How pictures look to a network: distances of EfficientNet-Lite0's features; and FID where its weights can be had.
 
-LPIPS: Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", arXiv:1801.03924. FID:
-Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", arXiv:1706.08500.
-Both compare only with figures of the same weights, picture size and number of pictures.
+`perceptual_lite0`, of two pictures, follows LPIPS (Zhang et al., arXiv:1801.03924) without its weights from people's
+judgements; `fd_lite0`, of two sets, is the Fréchet distance of FID (Heusel et al., arXiv:1706.08500) on other features.
+Neither is LPIPS or FID, and all compare only with figures of the same features, picture size and number of pictures.
 """
 
 import warnings
@@ -11,38 +10,81 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+from torch import nn
+from torch.nn import functional as F
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # 233 MB; torchvision's
+from ..models.encoders import WeightsUnavailable, classifier_state
+
 INCEPTION = (  # 91 MB; torch-fidelity's copy of the original weights of FID
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
-SMALLEST = 64  # pixels a side that AlexNet needs
 
 
-class MetricUnavailable(RuntimeError):
-    """A metric's weights are not at hand; the message says which file, from where, and what to do."""
+class Lite0(nn.Module):
+    """EfficientNet-Lite0 with ImageNet's weights, at two depths: 40 channels at 1/8 of the size, 112 at 1/16.
 
-
-def load_lpips(size: int, download: bool, device: torch.device | str = "cpu") -> Callable:
-    """LPIPS with AlexNet: a function of two batches, sRGB (N,3,size,size) in [0,1], that gives distances (N,).
-
-    download: fetch the weights if torch's cache lacks them. Raises MetricUnavailable without them, or if the pictures
-    are too small.
+    Raises WeightsUnavailable where its weights cannot be had.
     """
-    if size < SMALLEST:
-        raise MetricUnavailable(f"LPIPS: pictures of {size} px are too small for AlexNet, which needs {SMALLEST}")
-    metric = _load("LPIPS", ALEXNET, download, lambda: LearnedPerceptualImagePatchSimilarity("alex", normalize=True))
-    network = metric.net.to(device)  # the metric itself gives a mean over the pictures
-    return torch.no_grad()(lambda rgb_hat, rgb: network(rgb_hat, rgb, normalize=True).reshape(-1))
+
+    num_features = 40 + 112
+
+    def __init__(self):
+        super().__init__()
+        import timm  # takes seconds to import
+
+        self.net = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(2, 3))
+        state = classifier_state("efficientnet_lite0", "imagenet")
+        self.net.load_state_dict({key: state[key] for key in self.net.state_dict()})
+        self.eval().requires_grad_(False)
+
+    def maps(self, rgb: torch.Tensor) -> list[torch.Tensor]:
+        """sRGB (N,3,H,W) in [0,1] to both maps."""
+        return self.net(rgb * 2 - 1)
+
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Mean features of pictures, (N,152): what `fd_lite0` compares."""
+        return torch.cat([one.mean(dim=(2, 3)) for one in self.maps(rgb)], dim=1)
+
+    def distance(self, rgb_hat: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
+        """`perceptual_lite0` of pictures, (N,): the squared distance of features of length 1, mean over places, summed
+        over both depths. 0 for equal pictures, at most 8."""
+        pairs = zip(self.maps(rgb_hat), self.maps(rgb), strict=True)
+        return sum((F.normalize(one) - F.normalize(other)).square().sum(dim=1).mean(dim=(1, 2)) for one, other in pairs)
 
 
-def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable:
-    """FID with the original Inception weights: a function of batches of real and of painted pictures, sRGB (N,3,H,W) in
-    [0,1]. With fewer than some thousand it is far too high: read it beside that of two halves of the real ones.
-    download and MetricUnavailable: as in `load_lpips`."""
-    metric = _load("FID", INCEPTION, download, lambda: FrechetInceptionDistance(normalize=True)).to(device)
+def load_distances(
+    download: bool, device: torch.device | str = "cpu"
+) -> tuple[Callable | None, dict[str, Callable[[Iterable, Iterable], float]]]:
+    """`Lite0.distance`, or None; and by name distances of two sets, each of batches of sRGB (N,3,H,W) in [0,1].
+
+    What cannot be had is left out, and why is printed. download: fetch FID's weights (91 MB) if torch's cache lacks
+    them. With few pictures distances of sets are too high: read them beside that of two halves of the real ones.
+    """
+    perceptual, sets = None, {}
+    try:
+        lite0 = Lite0().to(device)
+        perceptual, sets["fd_lite0"] = lite0.distance, _frechet(FrechetInceptionDistance(lite0, normalize=True), device)
+    except WeightsUnavailable as error:
+        print(f"left out, perceptual_lite0 and fd_lite0: {error}")
+    file = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION.rsplit("/", 1)[-1]
+    place = str(file.parent).replace(str(Path.home()), "~")
+    if not file.exists() and not download:
+        allow = "allow the download (notebook: download_metrics=true; score: --download)"
+        print(f"left out, FID: {file.name} is not in {place}; {allow} of {INCEPTION}")
+        return perceptual, sets
+    try:
+        with warnings.catch_warnings():  # torchmetrics builds on calls that torchvision has renamed
+            warnings.simplefilter("ignore", UserWarning)
+            sets["FID"] = _frechet(FrechetInceptionDistance(normalize=True), device)
+    except Exception as error:  # URLError, a wrong hash, or torch-fidelity is not installed
+        why = f"cannot be had ({type(error).__name__}: {error}). Put the file into {place}."
+        print(f"left out, FID: the weights of {INCEPTION} {why}")
+    return perceptual, sets
+
+
+def _frechet(metric: FrechetInceptionDistance, device: torch.device | str) -> Callable[[Iterable, Iterable], float]:
+    metric = metric.to(device)
 
     def distance(real: Iterable[torch.Tensor], painted: Iterable[torch.Tensor]) -> float:
         metric.reset()
@@ -52,31 +94,3 @@ def load_fid(download: bool, device: torch.device | str = "cpu") -> Callable:
         return metric.compute().item()
 
     return distance
-
-
-def load_both(size: int, download: bool, device: torch.device | str = "cpu") -> list[Callable | None]:
-    """`load_lpips` and `load_fid`, each None if it cannot be had; why not is printed."""
-    found = []
-    for load, how in ((load_lpips, (size, download, device)), (load_fid, (download, device))):
-        try:
-            found.append(load(*how))
-        except MetricUnavailable as error:
-            print(f"left out, {error}")
-            found.append(None)
-    return found
-
-
-def _load(name: str, url: str, download: bool, build: Callable) -> torch.nn.Module:
-    """Build a metric whose weights are those of `url`, or say why not."""
-    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    place = str(file.parent).replace(str(Path.home()), "~")
-    if not file.exists() and not download:
-        allow = "allow the download (notebook: download_metrics=true; score: --download)"
-        raise MetricUnavailable(f"{name}: {file.name} is not in {place}; {allow} of {url}")
-    try:
-        with warnings.catch_warnings():  # torchmetrics builds on calls that torchvision has renamed
-            warnings.simplefilter("ignore", UserWarning)
-            return build()
-    except Exception as error:  # URLError, a wrong hash, or torch-fidelity is not installed
-        why = f"cannot be had ({type(error).__name__}: {error}). Put the file into {place}."
-        raise MetricUnavailable(f"{name}: the weights of {url} {why}") from error

@@ -92,13 +92,13 @@ class Scores:
 
 
 def judge(
-    batches: Iterable[tuple[torch.Tensor, dict[str, torch.Tensor]]], lpips: Callable | None = None
+    batches: Iterable[tuple[torch.Tensor, dict[str, torch.Tensor]]], perceptual: Callable | None = None
 ) -> dict[str, Scores]:
     """Scores by answer, from batches of true pictures and those of every answer by name: sRGB (N,3,H,W) in [0,1].
-    lpips: as `perceptual.load_lpips` gives it; None to leave it out."""
+    perceptual: as `perceptual.load_distances` gives it; None to leave it out."""
     parts: dict[str, list[tuple]] = {}
     for rgb, painted in batches:
-        for name, part in _judge_batch(_as_saved(rgb), painted, lpips).items():
+        for name, part in _judge_batch(_as_saved(rgb), painted, perceptual).items():
             parts.setdefault(name, []).append(part)
     found = {}
     for name, several in parts.items():
@@ -108,7 +108,7 @@ def judge(
     return found
 
 
-def _judge_batch(rgb: torch.Tensor, painted: dict[str, torch.Tensor], lpips: Callable | None) -> dict[str, tuple]:
+def _judge_batch(rgb: torch.Tensor, painted: dict[str, torch.Tensor], perceptual: Callable | None) -> dict[str, tuple]:
     """The fields of `Scores`, by answer; what depends on the truth alone is worked out once."""
     lab, colors = color.rgb_to_lab(rgb), colorfulness(rgb)
     index, hue = bin_index(lab[:, 1:]), hue_of(lab[:, 1:] / color.AB_SCALE)
@@ -132,7 +132,7 @@ def _judge_batch(rgb: torch.Tensor, painted: dict[str, torch.Tensor], lpips: Cal
             "colorfulness_gap": colors_hat - colors,
             "colorfulness_gap_per_image": (colors_hat - colors).abs(),
             "auc": closeness(distance).mean(dim=(1, 2)),
-        } | ({"lpips": lpips(rgb_hat, rgb)} if lpips else {})
+        } | ({"perceptual_lite0": perceptual(rgb_hat, rgb)} if perceptual else {})
         of_pixels = dict.fromkeys(masks, distance) | {"spill": spill(lab_hat, lab)}
         totals = means | {kind: (of_pixels[kind] * mask).sum(dim=(1, 2)) for kind, mask in masks.items()}
         weights = {kind: torch.ones(len(rgb)) for kind in means}
@@ -144,7 +144,7 @@ def _judge_batch(rgb: torch.Tensor, painted: dict[str, torch.Tensor], lpips: Cal
 
 
 def evaluate(
-    answers: dict[str, Paint], batches: Iterable[dict[str, torch.Tensor]], lpips: Callable | None = None
+    answers: dict[str, Paint], batches: Iterable[dict[str, torch.Tensor]], perceptual: Callable | None = None
 ) -> dict[str, Scores]:
     """`judge` answers by name on batches {"L": (N,1,H,W), "ab": (N,2,H,W)}, as a loader gives."""
 
@@ -152,15 +152,20 @@ def evaluate(
         for L, ab in ((batch["L"], batch["ab"]) for batch in batches):
             yield color.lab_to_rgb(L, ab), {name: paint(L) for name, paint in answers.items()}
 
-    return judge(painted(), lpips)
+    return judge(painted(), perceptual)
 
 
-def fid_scores(fid: Callable, answers: dict[str, Paint], dl: LabLoader) -> dict[str, float]:
-    """FID, by `perceptual.load_fid`, of every answer, and of the truth: one half of the photographs to the other."""
+def set_distances(distances: dict[str, Callable], answers: dict[str, Paint], dl: LabLoader) -> pd.DataFrame:
+    """Distances of sets, by `perceptual.load_distances`, a column each, of every answer to the truth; and of one half
+    of the photographs to the other, their floor."""
     real = [_as_saved(color.lab_to_rgb(batch["L"], batch["ab"])) for batch in dl]
-    found = {name: fid(real, (_as_saved(paint(batch["L"])) for batch in dl)) for name, paint in answers.items()}
     pictures = torch.cat(real)
-    return found | {TRUTH_HALVES: fid(pictures[::2].split(dl.batch_size), pictures[1::2].split(dl.batch_size))}
+    halves = [half.split(dl.batch_size) for half in (pictures[::2], pictures[1::2])]
+    found = {}
+    for of, distance in distances.items():
+        found[of] = {name: distance(real, (_as_saved(paint(b["L"])) for b in dl)) for name, paint in answers.items()}
+        found[of][TRUTH_HALVES] = distance(*halves)
+    return pd.DataFrame(found)
 
 
 def picture_set(

@@ -115,7 +115,7 @@ def as_text(table: pd.DataFrame, figures: list[str], column: str = "value") -> p
     """
     cells = {}
     for (name, figure), row in table.iterrows():
-        digits = 3 if figure.startswith(("ssim", "lpips", "intersection", "spill")) else 2
+        digits = 3 if figure.startswith(("ssim", "perceptual", "intersection", "spill")) else 2
         mark = " ≈" if row.get("verdict") == "unresolved" else ""
         cell = f"{row[column]:.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}]{mark}"
         cells[name, figure] = cell.replace(" ", "\N{NO-BREAK SPACE}")

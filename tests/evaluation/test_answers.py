@@ -36,7 +36,7 @@ def test_variety_is_the_mean_over_all_pairs():
     ab[1, 0, 0], ab[2, 0, 1] = 0.3, 0.4  # of the first picture; the pairs lie 0.3, 0.4 and 0.5 apart
     between = iter([1.0, 2.0, 6.0])
     found = variety(ab, L, lambda one, other: torch.full((2,), next(between)))
-    assert found == {"variety": pytest.approx(110 * 0.4 / 2), "LPIPS": 3}
+    assert found == {"variety": pytest.approx(110 * 0.4 / 2), "perceptual_lite0": 3}
 
 
 def test_colourings_of_generators_with_dropout_differ_and_others_are_left_out():

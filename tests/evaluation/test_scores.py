@@ -37,7 +37,7 @@ def pixels() -> tuple[np.ndarray, np.ndarray]:
 
 def test_every_figure_is_among_the_measures(pixels):
     found = judge(*(as_rgb(one) for one in pixels)).figures()
-    assert set(MEASURES) - set(found) == {"lpips"} and set(found) <= set(MEASURES)
+    assert set(MEASURES) - set(found) == {"perceptual_lite0"} and set(found) <= set(MEASURES)
     assert {measure.better for measure in MEASURES.values()} == {"lower", "higher", "near 0", "as the truth"}
 
 

@@ -33,7 +33,7 @@ def test_estimates_are_means_with_intervals_around_them():
     assert row.value == pytest.approx(HARDNESS.mean()) and row.low < row.value < row.high
     assert (row.high - row.low) / 2 == pytest.approx(1.96 * HARDNESS.std() / np.sqrt(N), rel=0.1)
     assert table.loc[("a", "error_red")].tolist() == [30, 30, 30]  # a mean over pixels, not over images
-    text = tables.as_text(table, ["l1_ab", "lpips", "psnr_rgb"])
+    text = tables.as_text(table, ["l1_ab", "perceptual_lite0", "psnr_rgb"])
     assert list(text) == ["L1", "PSNR, dB"] and list(text.index) == ["a"]  # without a figure that nobody has
     assert " " not in text.loc["a", "L1"]  # a cell does not break
 
