@@ -53,9 +53,10 @@ def main() -> None:
         "--encoders", nargs="+", required=True, help="NAME:WEIGHTS, as models.encoders.build_encoder has"
     )
     parser.add_argument("--size", type=int, default=128, help="of the pictures that the encoder sees (%(default)s)")
+    parser.add_argument("--n-images", type=int, default=0, help="how many photographs to draw; 0: all")
     options = parser.parse_args()
     keep_freed_memory()
-    photos = find_photographs(PhotoConfig(source="folder", folder=options.photos, n_images=0), size=64)
+    photos = find_photographs(PhotoConfig(source="folder", folder=options.photos, n_images=options.n_images), size=64)
     train_dl, val_dl = make_dataloaders(photos, 64, 100, labels=True)
     record = {"environment": environment(), "size": options.size, "classes": len(photos.classes), "probes": {}}
     for name in options.encoders:

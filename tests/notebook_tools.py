@@ -1,7 +1,9 @@
 """What the tests of the notebooks and of what surrounds them share."""
 
+import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +25,24 @@ def copy_repository(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     return folder
+
+
+RUNNER = [sys.executable, "notebooks/tools/run.py", "--profile", "test"]
+
+
+def runnable_copy(folder: Path) -> Path:
+    """A copy of the repository in `folder`, with this environment."""
+    copy_repository(folder)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def call(copy: Path, *words: str) -> str:
+    """Run a program in the copy, with the copy's library, and return what it printed."""
+    environment = os.environ | {"PYTHONPATH": str(copy), "MAKEFLAGS": ""}
+    result = subprocess.run(words, cwd=copy, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 @cache

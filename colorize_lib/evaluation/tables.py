@@ -59,6 +59,14 @@ def pairwise(scores: dict[str, Scores], figure: str) -> pd.DataFrame:
     return pd.DataFrame(columns, index=list(scores)).fillna("")
 
 
+def rivals(scores: dict[str, Scores], figure: str) -> str:
+    """From which answers the one that is best in a figure, where lower is better, is not told apart: in words."""
+    best = min(scores, key=lambda name: scores[name].figures()[figure].iloc[0])
+    verdicts = differences(scores, best).verdict.xs(figure, level="figure")
+    equal = [name for name, verdict in verdicts.items() if verdict == "unresolved"]
+    return f"not told apart from {', '.join(equal)}" if equal else "ahead of every other, resolved"
+
+
 def over_seeds(runs: list[dict[str, Scores]]) -> pd.DataFrame:
     """Answers trained several times, with other seeds, and judged on the same images; runs: the scores of each.
 

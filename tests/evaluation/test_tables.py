@@ -63,6 +63,8 @@ def test_noise_is_unresolved_and_marked():
     table = tables.differences(answers, "a")
     assert table.verdict["b", "l1_ab"] == "unresolved"
     assert tables.as_text(table, ["l1_ab"], "difference").loc["b", "L1"].endswith("≈")
+    assert tables.rivals(answers, "l1_ab") in ("not told apart from a", "not told apart from b")
+    assert tables.rivals({"a": answers["a"], "worse": scores(HARDNESS + 5)}, "l1_ab").startswith("ahead of every other")
 
 
 def test_intervals_over_seeds_are_wider_than_over_images_alone():

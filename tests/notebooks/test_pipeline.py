@@ -1,12 +1,8 @@
 """The whole pipeline at `test` size, run in a copy of the repository."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +10,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from notebook_tools import copy_repository
+from notebook_tools import RUNNER, call, runnable_copy
 from PIL import Image
 
 import publish
@@ -30,28 +26,16 @@ from colorize_lib.models.weights import load_generator
 
 TRAINING = ["02_baseline_unet_cgan", "03_resnet18_l1_pretraining", "04_resnet18_gan_finetune"]
 ALL = ["01_data_exploration", *TRAINING, "05_cifar10_cgan", "06_evaluation", "07_colorize_your_photos", "09_results"]
-RUNNER = [sys.executable, "notebooks/tools/run.py", "--profile", "test"]
 OTHER = "other_runs=['outputs/other']"
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory) -> Path:
-    """A copy of the repository, and this environment."""
-    folder = copy_repository(tmp_path_factory.mktemp("repository"))
-    (folder / ".venv").symlink_to(sys.prefix)
-    return folder
-
-
-def call(copy: Path, *words: str) -> str:
-    """Run a program in the copy, with the copy's library, and return what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(copy), "MAKEFLAGS": ""}
-    result = subprocess.run(words, cwd=copy, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 def ran(printed: str) -> list[str]:
     return re.findall(r"^== (\d\d_\w+)", printed, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    return runnable_copy(tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture(scope="module")
@@ -184,33 +168,3 @@ def test_the_notebook_the_command_and_python_colour_alike(outputs, copy, monkeyp
     assert np.ptp(expected, axis=2).max() > 0
     for path in (target, folder / "colored" / "cameraman.png"):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), expected)
-
-
-def test_an_interrupted_notebook_is_kept_readable_and_goes_on_and_another_run_is_equal_to_the_bit(outputs, copy):
-    name = TRAINING[0]
-    first = outputs / "first" / name
-    shutil.move(outputs / name, first)
-    environment = os.environ | {"PYTHONPATH": str(copy)}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([*RUNNER, "--set", "epochs_long=200", name], cwd=copy, env=environment, **streams)
-    for line in process.stdout:
-        if line.startswith("epoch 3/200"):
-            process.send_signal(signal.SIGTERM)
-            break
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130 and "TrainingInterrupted: training stopped after iteration" in errors, errors
-    failed = nbformat.read(outputs / name / f"{name}.failed.ipynb", as_version=4)
-    assert any("TrainingInterrupted" in str(cell.get("outputs")) for cell in failed.cells)
-    assert not (outputs / name / f"{name}.ipynb").exists()
-    histories = [pd.read_csv(folder / "history.csv") for folder in (outputs / name, first)]
-    history, expected = (history.drop(columns="seconds") for history in histories)
-    assert len(expected) > 5
-    pd.testing.assert_frame_equal(history[: len(expected)], expected, check_exact=True)
-
-    reached = history.epoch.max()
-    call(copy, *RUNNER, "--set", f"epochs_long={reached + 1}", name)
-    epochs = pd.read_csv(outputs / name / "history.csv").query("kind == 'epoch'").epoch
-    assert epochs.tolist() == list(range(1, reached + 2))
-    assert not (outputs / name / f"{name}.failed.ipynb").exists()
-    models = [model for model in record(outputs / name)["validation"] if "U-Net" in model]
-    assert models == [f"U-Net cGAN, {k} epochs" for k in (1, reached + 1)]
