@@ -135,50 +135,7 @@ def package_strip(records: dict[str, Record]) -> tuple[dict[str, np.ndarray], li
 
 
 def findings(records: dict[str, Record]) -> Iterator[str]:
-    """What the notebooks found, a sentence or two each; of what has not been run nothing is said."""
-    if judged := records["06"].metrics:
-        yield from _of_evaluation(judged)
-    if cifar := records["05"].metrics:
-        flagged = [name for name, of in cifar["collapse"].items() if of["collapsed at the end"]]
-        yield f"On 32×32 pictures (05) the collapse detector flags at the end: {', '.join(flagged) or 'no training'}."
-    if known := records["07"].metrics:
-        better = sum(of["L1 of ab"] < of["L1 of grey"] for of in known["errors"].values())
-        share = known["enlarging"]["guided"]["spill"] / known["enlarging"]["bilinear"]["spill"] - 1
-        less = "less" if share < 0 else "more"
-        yield (
-            f"At full size (07), {better} of {len(known['errors'])} package photographs come nearer the truth than "
-            f"grey. The guided filter spills {abs(share):.0%} {less} than bilinear enlarging."
-        )
-
-
-def _of_evaluation(judged: dict) -> Iterator[str]:
-    def told(answer: str, figure: str) -> str:
-        return "{value:.2f} [{low:.2f}, {high:.2f}]".format(**found[answer][figure])
-
-    found = judged["validation"]
-    verdict = {name: of["l1_ab"]["verdict"] for name, of in judged["against_grey"].items()}
-    error, vivid = ({name: of[figure]["value"] for name, of in found.items()} for figure in ("l1_ab", "colorfulness"))
-    best = min(error, key=error.get)
-    yield (
-        f"Of {len(found)} answers, **{best}** errs least on {judged['photographs']:,} photographs that no training "
-        f"saw: {told(best, 'l1_ab')} Lab units, grey {told('grey', 'l1_ab')}."
-    )
-    truth = found["grey"]["colorfulness_truth"]["value"]
-    trained = [name for name in found if name.endswith(")")]  # by a notebook, whose number is named
-    if trained:
-        bold = min(trained, key=lambda name: abs(vivid[name] - truth))
-        errs = {"better": "less", "worse": "more"}.get(verdict[bold], "neither resolvably more nor less")
-        yield (
-            f"**{bold}** comes nearest to the photographs' colourfulness of {truth:.1f}: "
-            f"{told(bold, 'colorfulness')}; it errs {errs} than grey."
-        )
-    less = sum(verdict[name] == "better" for name in trained)
-    yield f"{less} of {len(trained)} generators err resolvably less than grey."
-    before, after = (f"ResNet18, {stage}" for stage in ("L1 (03)", "GAN (04)"))
-    if {before, after} <= set(trained):
-        yield (
-            f"The GAN stage (04) took the ResNet18's colourfulness from {vivid[before]:.1f} to {vivid[after]:.1f} and "
-            f"its error from {error[before]:.2f} to {error[after]:.2f}."
-        )
-    if fooled := judged["fooled"]:
-        yield f"People took {fooled['rate']:.0%} of coloured photographs for true ones ({fooled['answers']} answers)."
+    """What the notebooks answered to the questions of their titles; of what has not been run nothing is said."""
+    for number, record in records.items():
+        for sentence in record.metrics.get("answer", ()):
+            yield f"**{number}** {sentence}"

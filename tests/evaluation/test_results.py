@@ -75,23 +75,13 @@ def test_the_strip_goes_from_the_lowest_error_to_the_highest(profile):
     assert list(rows) == ["grey", "coloured", "truth"]
     assert all(of.shape == (3, results.SIDE, results.SIDE, 3) and of.dtype == np.uint8 for of in rows.values())
     assert (np.ptp(rows["grey"], axis=3) == 0).all() and (np.ptp(rows["truth"], axis=3) > 0).any()
-    assert "2 of 3 package photographs" in list(results.findings(results.read_records(profile)))[-1]
 
 
-def test_the_words_of_a_finding_follow_its_figures(profile):
-    def told() -> str:
-        return "\n".join(results.findings(results.read_records(profile)))
-
-    metrics = results.read_records(profile)["06"].metrics
-    assert "**ResNet18, GAN (04)** errs least on 600" in told() and "4 of 4 generators err resolvably less" in told()
-    for of in metrics["against_grey"].values():
-        of["l1_ab"]["verdict"] = "worse"
-    metrics["validation"]["grey"]["l1_ab"]["value"] = 1.0
-    change(profile, "06", **metrics | {"fooled": {"rate": 0.25, "answers": 40}})
-    assert "**grey** errs least" in told() and "0 of 4 generators" in told() and "it errs more than grey" in told()
-    assert "People took 25% of" in told()
-    change(profile, "05", collapse={name: {"collapsed at the end": name == "ours"} for name in ("S4", "ours")})
-    assert "flags at the end: ours." in told()
+def test_findings_are_what_the_notebooks_answered_in_their_order(profile):
+    change(profile, "06", answer=["Grey wins."])
+    change(profile, "02", answer=["It can.", "A little."])
+    found = list(results.findings(results.read_records(profile)))
+    assert found == ["**02** It can.", "**02** A little.", "**06** Grey wins."]
 
 
 def test_what_was_not_run_is_left_out(tmp_path):
