@@ -43,7 +43,8 @@ def probe(encoder: torch.nn.Module, train_dl, val_dl, size: int) -> dict[str, fl
     classifier.fit(*features(encoder, train_dl, size))
     seen, labels = features(encoder, val_dl, size)
     right = classifier.predict(seen) == labels
-    return {"accuracy": right.mean(), "standard error": right.std() / len(right) ** 0.5, "photographs": len(right)}
+    error = float(right.std() / len(right) ** 0.5)
+    return {"accuracy": float(right.mean()), "standard error": error, "photographs": len(right)}
 
 
 def main() -> None:
