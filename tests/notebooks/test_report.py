@@ -27,12 +27,22 @@ MACHINE = "/home/somebody/colorize-lab"
 REVIEWED = {
     "01": {"sizes", "planes", "colours", "ab_histogram"},
     "02": {"losses_s1", "losses_s2", "validation", "step_by_step_s1", "step_by_step_s2", "showcase"},
-    "03": {"loss", "validation", "step_by_step", "showcase"},
-    "04": {"graph_1", "graph_2", "graph_3", "graph_4", "graph_5", "validation", "step_by_step", "showcase"},
+    "03": {"loss", "validation", "step_by_step", "beliefs", "bins", "frontier", "readings"},
+    "04": {
+        "distribution",
+        "graph_1",
+        "graph_2",
+        "graph_3",
+        "graph_4",
+        "graph_5",
+        "validation",
+        "step_by_step",
+        "showcase",
+    },
     "05": {"losses", "validation", "diversity", "hues", "sea", "collapse"}
     | {"package_photographs", "collapse_package_photographs"},
-    "06": {"trade_off", "hues", "dropout", "settings", "settings_all"},
-    "07": {"old", "known", "saturation", "colorings", "enlarging"},
+    "06": {"trade_off", "hues", "dropout"},
+    "07": {"old", "known", "saturation", "colorings", "enlarging", "vividness"},
     "09": {"strip", "trade_off"},
 }
 
