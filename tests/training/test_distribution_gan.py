@@ -72,7 +72,7 @@ def test_what_is_shown_is_moved_and_has_a_hole_alike_in_all_channels():
 
 
 def test_resuming_is_exact(tmp_path):
-    config = LoopConfig(log_every=2, show_at=(), checkpoint_minutes=0)
+    config = LoopConfig(log_every=2, show_at=())  # a checkpoint after each epoch
     whole, history = tiny_training.train(tmp_path / "whole", 2, config, model=model())
     tiny_training.train(tmp_path / "parts", 1, config, model=model())
     parts, again = tiny_training.train(tmp_path / "parts", 2, config, model=model())
