@@ -26,10 +26,11 @@ MACHINE = "/home/somebody/colorize-lab"
 # Figures that are published: charts, and photographs that packages ship. Look at a new one before it is added.
 REVIEWED = {
     "01": {"sizes", "planes", "colours", "ab_histogram"},
-    "02": {"losses_s1", "losses_s2", "validation", "step_by_step_s1", "step_by_step_s2", "showcase"},
+    "02": {"game", "losses_s1", "losses_s2", "validation", "step_by_step_s1", "step_by_step_s2", "showcase"},
     "03": {"loss", "validation", "step_by_step", "beliefs", "bins", "frontier", "readings"},
     "04": {
         "distribution",
+        "game",
         "graph_1",
         "graph_2",
         "graph_3",
