@@ -9,6 +9,7 @@ from .curves import _label, _row, _with_legend
 
 # What D loses if it cannot tell, and answers 1/2 to everything: binary cross-entropy, mean squared error.
 CHANCE = {"vanilla": math.log(2), "lsgan": 0.25}
+JUDGEMENT = {"accuracy": "D's accuracy", "precision": "D's precision", "recall": "D's recall"}
 
 
 def game(history: pd.DataFrame, gan_mode: str = "vanilla") -> Figure:
@@ -20,6 +21,16 @@ def game(history: pd.DataFrame, gan_mode: str = "vanilla") -> Figure:
     axis.axhline(CHANCE[gan_mode], color="0.4", linestyle="--", label="D cannot tell")
     _label(axis, "iteration", ylabel="loss")
     return _with_legend(figure)
+
+
+def judgement(history: pd.DataFrame) -> pd.DataFrame:
+    """A GAN run's history with D's accuracy, precision and recall: D as a detector of true colours.
+
+    It sees as many painted as true ones, so they follow from the shares that it gets right: recall is that of the true
+    ones, precision recall / (recall + 1 - the painted ones' share), accuracy the mean of both shares.
+    """
+    fake, recall = history.accuracy_D_fake, history.accuracy_D_real
+    return history.assign(accuracy=(fake + recall) / 2, precision=recall / (recall + 1 - fake), recall=recall)
 
 
 def who_is_ahead(history: pd.DataFrame, gan_mode: str = "vanilla") -> str:

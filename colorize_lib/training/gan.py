@@ -40,6 +40,8 @@ EXTRA = {  # terms of the generator's loss that are there only if they have a we
     "diversity": lambda model: repeated_colors(as_ab(model.color_hat), model.ab),
 }
 
+D_ACCURACY = ("accuracy_D_fake", "accuracy_D_real")  # shares of D's answers that are right, logged beside the losses
+
 
 class MainModel(TrainableModel):
     """The conditional GAN: generator, discriminator and one step of their training.
@@ -63,7 +65,7 @@ class MainModel(TrainableModel):
         self.opt_D = prepare(Adam(self.net_D.parameters(), config.lr_D, betas, fused=True))
         self.average_generator(config.ema_decay)
         self.extra = {name: weight for name in EXTRA if (weight := getattr(config, f"lambda_{name}"))}
-        self.loss_names = (*MainModel.loss_names, *(f"loss_G_{name}" for name in self.extra))
+        self.loss_names = (*MainModel.loss_names, *(f"loss_G_{name}" for name in self.extra), *D_ACCURACY)
 
     def set_modes(self) -> None:
         """Training mode; with `freeze_norm`, the generator normalises by its statistics and leaves them as they are."""
@@ -86,6 +88,8 @@ class MainModel(TrainableModel):
         self.loss_D_fake = self.GANcriterion(fake_preds, False)
         real_preds = self.net_D(torch.cat([self.L, self.color], dim=1))
         self.loss_D_real = self.GANcriterion(real_preds, True)
+        self.accuracy_D_fake = (~self.GANcriterion.says_real(fake_preds)).float().mean()
+        self.accuracy_D_real = self.GANcriterion.says_real(real_preds).float().mean()
         self.loss_D = (self.loss_D_fake + self.loss_D_real) * 0.5
         self.accelerator.backward(self.loss_D)
 

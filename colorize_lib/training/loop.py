@@ -217,7 +217,7 @@ class _Training:
         if found is None:
             self.position = Position(*(create_loss_meters(self.model.loss_names) for _ in range(2)))
         else:
-            self.position = Position.of(found[1])
+            self.position = Position.of(found[1], self.model.loss_names)
             set_state(self.model, found[0])
             self.write_history()  # the file may be that of a run with other settings
             processes.say(f"resuming after epoch {self.position.epoch}, iteration {self.iteration}")

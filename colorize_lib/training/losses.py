@@ -26,12 +26,16 @@ class GANLoss(nn.Module):
             raise ValueError(f"gan_mode {gan_mode!r} is unknown; choose one of {', '.join(GAN_MODES)}")
         self.register_buffer("real_label", torch.tensor(1.0))
         self.register_buffer("fake_label", torch.tensor(0.0))
-        self.loss = GAN_MODES[gan_mode]
+        self.loss, self.middle = GAN_MODES[gan_mode], 0.5 if gan_mode == "lsgan" else 0.0
 
     def forward(self, preds: torch.Tensor, target_is_real: bool) -> torch.Tensor:
         """preds: logits of any shape. Returns the mean loss, a scalar."""
         label = self.real_label if target_is_real else self.fake_label
         return self.loss(preds, label.to(preds.dtype).expand_as(preds))
+
+    def says_real(self, preds: torch.Tensor) -> torch.Tensor:
+        """Which of a discriminator's answers lie nearer to "real" than to "fake": bool, as preds."""
+        return preds > self.middle
 
 
 def cosine_distance(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

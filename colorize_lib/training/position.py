@@ -52,9 +52,10 @@ class Position:
     history: list[dict] = field(default_factory=list)  # the rows of history.csv
 
     @classmethod
-    def of(cls, note: dict) -> "Position":
-        """The position that a checkpoint's note describes."""
-        position = cls(**{own.name: note[own.name] for own in fields(cls)})
-        for meters in (position.epoch_meters, position.window_meters):
-            meters |= {name: AverageMeter(*sums) for name, sums in meters.items()}
+    def of(cls, note: dict, names: Iterable[str]) -> "Position":
+        """The position that a checkpoint's note describes; a loss that it does not know yet begins there."""
+        position, fresh = cls(**{own.name: note[own.name] for own in fields(cls)}), create_loss_meters(names)
+        for meters in ("epoch_meters", "window_meters"):
+            kept = {name: AverageMeter(*sums) for name, sums in getattr(position, meters).items()}
+            setattr(position, meters, fresh | kept)
         return position

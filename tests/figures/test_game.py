@@ -25,6 +25,12 @@ def test_the_sentence_follows_the_end_of_the_run(loss, mode, said):
     assert said in sentence and f"D loses {loss:.3f}" in sentence and f"{game.CHANCE[mode]:.3f} is chance" in sentence
 
 
+def test_the_judgement_is_that_of_the_counts():
+    """D calls 8 of 10 true ones and 3 of 10 painted ones true."""
+    judged = game.judgement(pd.DataFrame({"accuracy_D_fake": [0.7], "accuracy_D_real": [0.8]})).iloc[0]
+    assert (judged.accuracy, judged.precision, judged.recall) == pytest.approx((15 / 20, 8 / 11, 0.8))
+
+
 def test_the_panel_has_every_loss_and_the_line_of_chance():
     lines = game.game(history(0.4)).axes[0].lines
     assert [line.get_label() for line in lines] == ["D, painted", "D, true", "G", "D cannot tell"]

@@ -79,14 +79,16 @@ class ReferenceStep:
     def step(self, L, ab):
         self.t += 1
         ab_hat = self.generator(L)
-        fake = self.gan_loss(self.discriminator(L, ab_hat.detach()), real=False)
-        real = self.gan_loss(self.discriminator(L, ab), real=True)
+        on_fake, on_real = self.discriminator(L, ab_hat.detach()), self.discriminator(L, ab)
+        fake, real = self.gan_loss(on_fake, real=False), self.gan_loss(on_real, real=True)
+        middle = {"vanilla": 0, "lsgan": 0.5}[self.gan_mode]
+        right = [(on_fake <= middle).float().mean(), (on_real > middle).float().mean()]
         loss_D = (fake + real) / 2
         self.adam(self.D, loss_D)
         gan = self.gan_loss(self.discriminator(L, ab_hat), real=True)
         L1 = (ab_hat - ab).abs().mean() * self.weight_L1
         self.adam(self.G, gan + L1)
-        return torch.stack([fake, real, loss_D, gan, L1, gan + L1]).detach()
+        return torch.stack([fake, real, loss_D, gan, L1, gan + L1, *right]).detach()
 
 
 def batch(seed: int, size: int = 64) -> dict[str, torch.Tensor]:

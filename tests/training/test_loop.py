@@ -24,7 +24,7 @@ from colorize_lib.training.interrupts import TrainingInterrupted
 from colorize_lib.training.loop import LoopConfig, NonFiniteLoss, pretrain_generator, train_model
 from colorize_lib.training.trainable import RegressionModel
 
-LOSSES = MainModel.loss_names
+LOSSES = (*MainModel.loss_names, "accuracy_D_fake", "accuracy_D_real")
 EPOCHS = 3
 
 
