@@ -3,7 +3,7 @@
     python benchmarks/claims --photos DIR[,DIR] [--extra DIR] [--cifar DIR] [--arms NAME ...] [--verdicts]
 
 A record is written whole when its arm is done, and what has one is skipped: stop it, go on, share the folder. Several
-such commands at once each take every so-manyth of what is left, by --share.
+such commands at once each take a share of the work, by --share.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--cifar", default="download", help="as notebook 05 has it: download | a folder (%(default)s)")
     parser.add_argument("--arms", nargs="*", help="only these")
     parser.add_argument("--precision", default="no", help="no | bf16")
-    parser.add_argument("--share", default="1/1", help="K/N: of what is left, the Kth of every N")
+    parser.add_argument("--share", default="1/1", help="K/N: of arms and seeds, the Kth of every N")
     parser.add_argument("--table", action="store_true", help="only read the records: arms")
     parser.add_argument("--verdicts", action="store_true", help="only read the records: claims")
     options, claims = parser.parse_args(), Claims()
@@ -42,7 +42,7 @@ def main() -> None:
         raise SystemExit(f"plan.yaml has no arm {min(unknown)!r}")
     wanted = [(seed, arm) for seed in range(5) for arm in options.arms or claims.arms if seed in claims.seeds(arm)]
     mine, of = (int(number) for number in options.share.split("/"))
-    left = [(seed, arm) for seed, arm in wanted if not claims.path(arm, seed).exists()][mine - 1 :: of]
+    left = [(seed, arm) for seed, arm in wanted[mine - 1 :: of] if not claims.path(arm, seed).exists()]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     keep_freed_memory()
     accelerator = make_accelerator("auto", options.precision)
