@@ -86,7 +86,7 @@ def main() -> None:
     stages = {"unet": train_unet, "resnet": train_resnet, "encoder": train_encoder, "colour": train_colour}
     nets = (stages | {"gan": train_gan})[options.what](options, run, accelerator, train, val_dl)
     judge = {
-        name: LabLoader(ColorizationDataset(torch.from_numpy(pixels[rows]).to(accelerator.device)), 100, train=False)
+        name: LabLoader(ColorizationDataset(pixels, rows), 100, train=False, device=accelerator.device)
         for name, kind in GROUPS.items()
         if len(rows := np.flatnonzero((split == "val") & (parts == "judge") & photos.usable.path.str.contains(kind)))
     }
@@ -131,7 +131,8 @@ def train_unet(options, run: Run, accelerator, train, val_dl) -> dict:
 
 def train_resnet(options, run: Run, accelerator, train, val_dl) -> dict:
     """S3's second network: the ResNet18 DynamicUnet, on L1 at 1e-4, then in the reports' GAN."""
-    net_G = build_generator(GeneratorConfig("resnet18_dynamic_unet", options.size), options.encoder_weights)
+    config = GeneratorConfig("resnet18_dynamic_unet", options.size)
+    net_G = build_generator(config, options.encoder_weights)
     train_dl = LabLoader(train, options.batch, train=True, device=accelerator.device)
     shown = showcase("folder", 0, options.size)["L"].to(accelerator.device)
     loop = LoopConfig(log_every=options.log_every, show_every=10**9)
@@ -142,6 +143,8 @@ def train_resnet(options, run: Run, accelerator, train, val_dl) -> dict:
     first = copy.deepcopy(net_G)
     model = MainModel(net_G, GanConfig(), accelerator)
     train_model(model, *data, options.gan_epochs, run.part("gan"), validate, loop, shown)
+    for name, net in {"l1": first, "gan": model.generator}.items():
+        save_half(net, run.path / name / "net_G.safetensors", config)
     return {"L1 stage": first, "GAN stage": model.generator}
 
 
