@@ -1,6 +1,7 @@
-"""Claims: a planted effect is found, none is called unresolved, and an arm's record holds what the table reads."""
+"""Arms of the claims are trained and judged, at tiny size; and a linear probe names what features tell apart."""
 
 import importlib
+import json
 
 import numpy as np
 import pytest
@@ -9,62 +10,125 @@ from notebook_tools import ROOT
 from pictures import save_photographs
 
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
+from colorize_lib.evaluation.claims import RUNS, Claims, main_figures, photographs
+from colorize_lib.runs.device import make_accelerator
+
+TINY = {"photographs": 8, "batch": 4, "epochs": 3, "size": 32}
 
 
 @pytest.fixture
-def claims(monkeypatch):
+def bench(monkeypatch, tmp_path):
+    """The modules of benchmarks/claims, and a few photographs that they read, COCO's among them."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    return importlib.import_module("claims")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "claims")
+    training, read = importlib.import_module("training"), importlib.import_module("photographs")
+    monkeypatch.setattr(read, "DATA_DIR", tmp_path / "data")
+    monkeypatch.setattr(training.distribution, "UNIFORM", training.distribution.UNIFORM)
+    save_photographs(tmp_path / "photographs" / "coco", 24, (110, 100))
+    images = {"images": np.random.default_rng(0).integers(0, 255, (60, 32, 32, 3), dtype=np.uint8)}
+    images["labels"] = np.arange(60) % 10
+    for split in ("train", "test"):
+        np.savez(tmp_path / f"{split}.npz", **images)
+    photos = read.Photographs(str(tmp_path / "photographs"), str(tmp_path / "photographs"), str(tmp_path))
+    photos.part = lambda name: np.arange(4) if name == "judge" else np.arange(4, 8)
+    return training, photos
 
 
-def records(shift: float, seeds: int = 3, n: int = 80, rng_seed: int = 0) -> list[dict]:
-    """Simulated: photographs differ much, seeds a little, and the arm by `shift`."""
-    rng, truth = np.random.default_rng(rng_seed), np.random.default_rng(0)
-    hard, weight = truth.gamma(4, 3, n), truth.uniform(0.5, 2, n)
-    made = []
-    for _ in range(seeds):
-        error = hard + shift + rng.normal(0, 0.1) + rng.normal(0, 0.5, n)
-        values = {"l1_ab": error, "close": (90 - error) * weight, "weight": weight}
-        made.append({"photographs": {name: value.tolist() for name, value in values.items()}})
-    return made
+def asked_of(arm: str) -> set[str]:
+    """The figures that tests ask of an arm."""
+    tests = [test for of in Claims().plan["claims"].values() for test in of["tests"] if arm in test.values()]
+    return {test[key] for test in tests for key in ("figure", "less") if key in test}
 
 
-@pytest.mark.parametrize("figure, sign", [("l1_ab", 1), ("auc_rebalanced", -1)])
-def test_a_planted_effect_is_found_and_none_is_unresolved(claims, figure, sign):
-    found = claims.effect(records(0.8, rng_seed=1), records(0, rng_seed=2), figure)
-    assert found["verdict"] == "resolved" and found["low"] < 0.8 * sign < found["high"]
-    null = claims.effect(records(0, rng_seed=3), records(0, rng_seed=4), figure)
-    assert null["verdict"] == "unresolved" and abs(null["effect"]) < 0.3
+@pytest.mark.parametrize(
+    "arm, small",
+    [
+        ("loss at 1/2 of the size", {"encoder": "resnet18", "encoder_weights": "random", "width": 0.1}),
+        ("L1, ImageNet's encoder", {"encoder": "resnet18", "encoder_weights": "random", "width": 0.1, "iterations": 6}),
+        ("L1 + GAN", {"filters": 4, "start_epochs": 1}),
+        ("feature loss", {"filters": 4, "start_epochs": 1}),
+        ("noise beside L", {"filters": 4, "start_epochs": 1}),
+        ("S4", {"size": None}),
+    ],
+)
+def test_an_arm_is_trained_and_has_what_its_tests_ask_for(bench, monkeypatch, arm, small):
+    training, photos = bench
+    claims = Claims()
+    base = claims.plan["bases"][claims.arms[arm]["base"]]
+    changed = {key: value for key, value in (TINY | small).items() if value is not None}
+    monkeypatch.setattr(claims, "settings", lambda of: base | claims.arms[of] | changed)
+    record = json.loads(json.dumps(training.run(claims, arm, 0, photos, make_accelerator("cpu", "no"))))
+    asked = asked_of(arm)
+    for name in asked - RUNS.keys():
+        values = photographs(record, name, list_only=True)
+        assert len(values) in (4, 40) and np.isfinite(values).all()
+    assert all(np.isfinite(RUNS[name](record["epochs"])) for name in asked & RUNS.keys())
+    own = main_figures(record)
+    assert own["l1_ab"] == pytest.approx(np.mean(record["photographs"]["l1_ab"]), abs=0.02)
+    assert record["seed"] == 0 and record["environment"]["device"] == "cpu"
 
 
-def test_every_arm_changes_one_field_and_has_a_record_of_its_own(claims):
-    arms = claims.PLAN["arms"]
-    paths = {claims.record_path(arm, seed) for arm in arms for seed in range(3)}
-    assert len(paths) == 3 * len(arms)
-    assert all(len(changed) <= 2 for changed in arms.values())
-    first = {changed["base"]: len(changed) for changed in reversed(arms.values())}
-    assert first.keys() == claims.PLAN["bases"].keys() and set(first.values()) == {1}
+@pytest.mark.parametrize("patch, logits", [("1", 64), ("16", 30), ("34", 14), ("70", 6), ("image", 1)])
+def test_a_discriminator_judges_patches_of_its_size(bench, patch, logits):
+    """Each logit's slope reaches as far as its patch."""
+    net = bench[0].networks.discriminator(patch).eval()
+    seen = torch.rand(1, 3, 64, 64, requires_grad=True)
+    answers = net(seen)
+    assert answers.shape == (1, 1, logits, logits)
+    answers[0, 0, logits // 2, logits // 2].backward()
+    rows = seen.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
+    side = 64 if patch in ("70", "image") else int(patch)
+    assert rows.max() - rows.min() + 1 == side or (patch == "70" and rows.max() - rows.min() + 1 > 34)
 
 
-def test_an_arm_is_trained_and_judged(claims, monkeypatch, tmp_path):
-    save_photographs(tmp_path / "photographs", 24, (110, 100))
-    monkeypatch.setattr(claims, "DATA_DIR", tmp_path / "data")
-    small = {
-        "encoder": "resnet18",
-        "encoder_weights": "random",
-        "photographs": 8,
-        "batch": 4,
-        "epochs": 1,
-        "width": 0.1,
-    }
-    monkeypatch.setitem(claims.PLAN["bases"], "recipe", claims.PLAN["bases"]["recipe"] | small)
-    photos = claims.Photographs(str(tmp_path / "photographs"), "")
-    photos.tune = photos.judge = np.arange(4)
-    record = claims.train("loss at 1/2 of the size", 0, photos, "no")
-    assert list(record["judge"]) == ["0.0", "0.8"] and len(record["photographs"]["close"]) == 4
-    by_hand = sum(record["photographs"]["close"]) / sum(record["photographs"]["weight"])
-    assert record["judge"]["0.8"]["auc_rebalanced"] == pytest.approx(by_hand, rel=1e-3)
-    assert record["epochs"][0]["train"] > 1 and record["settings"]["loss_at"] == 2
+def test_attention_begins_as_nothing_and_then_sees_every_place(bench):
+    block, x = bench[0].networks.Attention(16), torch.rand(1, 16, 4, 4, requires_grad=True)
+    assert torch.equal(block(x), x)
+    torch.nn.init.constant_(block.gamma, 1.0)
+    (block(x)[0, :, 0, 0]).sum().backward()
+    assert (x.grad.abs().sum(dim=1) > 0).all()
+
+
+def test_the_relativistic_game_asks_which_of_two_is_truer(bench):
+    """D that sees no difference loses ln 2, and so does G beside its L1."""
+    networks = bench[0].networks
+    model = networks.RelativisticGame(
+        torch.nn.Conv2d(1, 2, 1), bench[0].GanConfig(lambda_L1=10), make_accelerator("cpu", "no"), zeros_module()
+    )
+    model.setup_input({"L": torch.zeros(2, 1, 16, 16), "ab": torch.zeros(2, 2, 16, 16)})
+    model.step()
+    of = dict(zip(model.loss_names, model.losses().tolist(), strict=True))
+    assert (of["loss_D"], of["loss_G_GAN"]) == pytest.approx((np.log(2), np.log(2)), rel=1e-3)  # D has moved between
+    assert of["loss_G"] == pytest.approx(of["loss_G_GAN"] + of["loss_G_L1"])
+
+
+def zeros_module() -> torch.nn.Module:
+    """A discriminator with a weight that says 0 to everything."""
+    net = torch.nn.Conv2d(3, 1, 1)
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
+    return net
+
+
+def test_more_photographs_hold_the_fewer_and_a_source_is_kept_to(bench):
+    _, photos = bench
+    few, more = (photos.drawn(n, 0, seed=1) for n in (4, 12))
+    assert {one.tobytes() for one in few} < {one.tobytes() for one in more}
+    assert len(photos.drawn(4, 0, 1, "coco")) == 4
+    with pytest.raises(RuntimeError, match=r"it needs 4 training photographs \(imagenet\), and there are 0"):
+        photos.drawn(4, 0, 1, "imagenet")
+
+
+def test_an_encoder_is_probed_and_fine_tuned(bench, monkeypatch):
+    training, photos = bench
+    rows, pixels = photos.second
+    monkeypatch.setattr(
+        photos, "second", (rows.assign(**{"class": np.where(np.arange(len(rows)) % 2, "a", "b")}), pixels)
+    )
+    fields = {"learns": "labels", "photographs": 16, "epochs": 1, "batch": 8, "size": 32, "lr": 0.001}
+    record = training.pretext(fields, 0, photos, make_accelerator("cpu", "no"))
+    assert set(record["photographs"]["probe"]) <= {0, 1} and len(record["photographs"]["finetuned"]) >= 2
+    assert record["epochs"][0]["loss_class"] > 0
 
 
 def test_a_linear_probe_names_classes_that_features_tell_apart(monkeypatch):
