@@ -4,6 +4,8 @@ PHOTOS  ?=
 SET     ?=
 NB      ?=
 LAUNCH  ?=
+EXTRA   ?=
+CIFAR   ?=
 PYTHON  ?= python3
 
 VENV := .venv
@@ -71,8 +73,8 @@ human-test: setup ## Ask people which picture is the fake; serves the page of PR
 demo: setup ## Colour your own photographs on a page that this machine alone sees
 	$(PY) -m colorize_lib demo
 
-claims: setup ## Train and judge the arms of benchmarks/claims.yaml on PHOTOS, several seeds each
-	$(PY) benchmarks/claims.py --photos '$(PHOTOS)'
+claims: setup ## Train and judge what is missing of the arms of benchmarks/claims/plan.yaml: PHOTOS=A,B EXTRA=DIR CIFAR=DIR
+	$(PY) benchmarks/claims --photos '$(PHOTOS)' --extra '$(EXTRA)' $(if $(CIFAR),--cifar '$(CIFAR)')
 
 bench: setup ## Time ours beside the recipe that others use, on PHOTOS or package photographs
 	$(PY) benchmarks/bench.py $(if $(PHOTOS),--photos '$(PHOTOS)') --json outputs/published/benchmarks.json

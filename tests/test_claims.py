@@ -11,7 +11,9 @@ from pictures import save_photographs
 
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.evaluation.claims import RUNS, Claims, main_figures, photographs
+from colorize_lib.models import distribution
 from colorize_lib.runs.device import make_accelerator
+from colorize_lib.training.gan import GanConfig
 
 TINY = {"photographs": 8, "batch": 4, "epochs": 3, "size": 32}
 
@@ -21,9 +23,9 @@ def bench(monkeypatch, tmp_path):
     """The modules of benchmarks/claims, and a few photographs that they read, COCO's among them."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     monkeypatch.syspath_prepend(ROOT / "benchmarks" / "claims")
-    training, read = importlib.import_module("training"), importlib.import_module("photographs")
+    arms, read = importlib.import_module("arms"), importlib.import_module("photographs")
     monkeypatch.setattr(read, "DATA_DIR", tmp_path / "data")
-    monkeypatch.setattr(training.distribution, "UNIFORM", training.distribution.UNIFORM)
+    monkeypatch.setattr(distribution, "UNIFORM", distribution.UNIFORM)
     save_photographs(tmp_path / "photographs" / "coco", 24, (110, 100))
     images = {"images": np.random.default_rng(0).integers(0, 255, (60, 32, 32, 3), dtype=np.uint8)}
     images["labels"] = np.arange(60) % 10
@@ -31,7 +33,11 @@ def bench(monkeypatch, tmp_path):
         np.savez(tmp_path / f"{split}.npz", **images)
     photos = read.Photographs(str(tmp_path / "photographs"), str(tmp_path / "photographs"), str(tmp_path))
     photos.part = lambda name: np.arange(4) if name == "judge" else np.arange(4, 8)
-    return training, photos
+    return arms, photos
+
+
+def networks():
+    return importlib.import_module("networks")
 
 
 def asked_of(arm: str) -> set[str]:
@@ -52,12 +58,12 @@ def asked_of(arm: str) -> set[str]:
     ],
 )
 def test_an_arm_is_trained_and_has_what_its_tests_ask_for(bench, monkeypatch, arm, small):
-    training, photos = bench
+    arms, photos = bench
     claims = Claims()
     base = claims.plan["bases"][claims.arms[arm]["base"]]
     changed = {key: value for key, value in (TINY | small).items() if value is not None}
     monkeypatch.setattr(claims, "settings", lambda of: base | claims.arms[of] | changed)
-    record = json.loads(json.dumps(training.run(claims, arm, 0, photos, make_accelerator("cpu", "no"))))
+    record = json.loads(json.dumps(arms.run(claims, arm, 0, photos, make_accelerator("cpu", "no"))))
     asked = asked_of(arm)
     for name in asked - RUNS.keys():
         values = photographs(record, name, list_only=True)
@@ -71,7 +77,7 @@ def test_an_arm_is_trained_and_has_what_its_tests_ask_for(bench, monkeypatch, ar
 @pytest.mark.parametrize("patch, logits", [("1", 64), ("16", 30), ("34", 14), ("70", 6), ("image", 1)])
 def test_a_discriminator_judges_patches_of_its_size(bench, patch, logits):
     """Each logit's slope reaches as far as its patch."""
-    net = bench[0].networks.discriminator(patch).eval()
+    net = networks().discriminator(patch).eval()
     seen = torch.rand(1, 3, 64, 64, requires_grad=True)
     answers = net(seen)
     assert answers.shape == (1, 1, logits, logits)
@@ -82,7 +88,7 @@ def test_a_discriminator_judges_patches_of_its_size(bench, patch, logits):
 
 
 def test_attention_begins_as_nothing_and_then_sees_every_place(bench):
-    block, x = bench[0].networks.Attention(16), torch.rand(1, 16, 4, 4, requires_grad=True)
+    block, x = networks().Attention(16), torch.rand(1, 16, 4, 4, requires_grad=True)
     assert torch.equal(block(x), x)
     torch.nn.init.constant_(block.gamma, 1.0)
     (block(x)[0, :, 0, 0]).sum().backward()
@@ -91,9 +97,8 @@ def test_attention_begins_as_nothing_and_then_sees_every_place(bench):
 
 def test_the_relativistic_game_asks_which_of_two_is_truer(bench):
     """D that sees no difference loses ln 2, and so does G beside its L1."""
-    networks = bench[0].networks
-    model = networks.RelativisticGame(
-        torch.nn.Conv2d(1, 2, 1), bench[0].GanConfig(lambda_L1=10), make_accelerator("cpu", "no"), zeros_module()
+    model = networks().RelativisticGame(
+        torch.nn.Conv2d(1, 2, 1), GanConfig(lambda_L1=10), make_accelerator("cpu", "no"), zeros_module()
     )
     model.setup_input({"L": torch.zeros(2, 1, 16, 16), "ab": torch.zeros(2, 2, 16, 16)})
     model.step()
@@ -120,13 +125,13 @@ def test_more_photographs_hold_the_fewer_and_a_source_is_kept_to(bench):
 
 
 def test_an_encoder_is_probed_and_fine_tuned(bench, monkeypatch):
-    training, photos = bench
+    arms, photos = bench
     rows, pixels = photos.second
     monkeypatch.setattr(
         photos, "second", (rows.assign(**{"class": np.where(np.arange(len(rows)) % 2, "a", "b")}), pixels)
     )
     fields = {"learns": "labels", "photographs": 16, "epochs": 1, "batch": 8, "size": 32, "lr": 0.001}
-    record = training.pretext(fields, 0, photos, make_accelerator("cpu", "no"))
+    record = arms.pretext(fields, 0, photos, make_accelerator("cpu", "no"))
     assert set(record["photographs"]["probe"]) <= {0, 1} and len(record["photographs"]["finetuned"]) >= 2
     assert record["epochs"][0]["loss_class"] > 0
 

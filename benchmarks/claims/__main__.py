@@ -16,8 +16,8 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import training
-from photographs import Photographs
+import arms
+from photographs import Missing, Photographs
 
 from colorize_lib.evaluation.claims import Claims
 from colorize_lib.files import atomic_path
@@ -49,8 +49,8 @@ def main() -> None:
     photos, times = Photographs(options.photos, options.extra, options.cifar, accelerator.device), []
     for done, (seed, arm) in enumerate(left):
         try:
-            record = training.run(claims, arm, seed, photos, accelerator)
-        except training.Missing as error:
+            record = arms.run(claims, arm, seed, photos, accelerator)
+        except Missing as error:
             print(f"{arm}, left out: {error}", flush=True)
             continue
         with atomic_path(claims.path(arm, seed)) as partial:

@@ -71,7 +71,8 @@ class Claims:
         return [json.loads(path.read_text()) for path in paths if path.exists()]
 
     def effect(self, test: dict) -> dict[str, float] | None:
-        """The effect of a test: `effect`, `low`, `high`, `p`, `seeds`. None if its arms have not three seeds."""
+        """The effect of a test: `effect`, `low`, `high`, `p`, `seeds`, and what it is seen against, `reference`. None
+        if its arms have not three seeds."""
         if "arms" in test:
             return self._correlation(test)
         sides = [(test["arm"], +1), *([(test["than"], -1)] if "than" in test else [])]
@@ -93,12 +94,12 @@ class Claims:
             return None
         once = np.ones((1, len(found[0][0]["photographs"][test["figure"]])))
         values = [
-            [[figure(record["photographs"][name], once)[0] for record in one] for one in found]
+            [[figure(photographs(record, name), once)[0] for record in one] for one in found]
             for name in (test["figure"], test["with"])
         ]
         seeds = len(found[0])
         each = [spearmanr(*(np.array(one)[:, seed] for one in values)).statistic for seed in range(seeds)]
-        return over_seeds(np.array(each)) | {"seeds": seeds}
+        return over_seeds(np.array(each)) | {"seeds": seeds, "reference": 1.0}
 
     def verdicts(self) -> pd.DataFrame:
         """A row for each test, by claim: its words, effect, interval, p, and the claim's verdict."""
@@ -156,22 +157,27 @@ def effect(terms: list[tuple[list[dict], str, int]], bound: float = 0.0) -> dict
     its photographs have not, Student's interval over seeds.
     """
     if terms[0][1] in RUNS:
-        each = sum(sign * np.array([RUNS[name](r["epochs"]) for r in records]) for records, name, sign in terms)
-        return over_seeds(each - bound)
+        each = [sign * np.array([RUNS[name](r["epochs"]) for r in records]) for records, name, sign in terms]
+        return over_seeds(sum(each) - bound) | {"reference": reference(each, bound)}
     n = len(photographs(terms[0][0][0], terms[0][1], list_only=True))
     counts, once = draw_counts(n, DRAWS), np.ones((1, n))
 
-    def of_seeds(how: np.ndarray) -> np.ndarray:  # (S,B)
-        return sum(
-            sign * np.stack([figure(photographs(r, name), how) for r in records]) for records, name, sign in terms
-        )
+    def of_seeds(how: np.ndarray) -> list[np.ndarray]:  # a term: (S,B)
+        return [sign * np.stack([figure(photographs(r, name), how) for r in records]) for records, name, sign in terms]
 
     number = len(terms[0][0])
     seeds = draw_counts(number, DRAWS, seed=1) / number  # (B,S)
-    draws = np.einsum("bs,sb->b", seeds, of_seeds(counts)) - bound
+    draws = np.einsum("bs,sb->b", seeds, sum(of_seeds(counts))) - bound
     low, high = interval(draws)
     p = max(2 * min((draws <= 0).mean(), (draws >= 0).mean()), 1 / DRAWS)
-    return {"effect": float(of_seeds(once).mean() - bound), "low": low, "high": high, "p": min(float(p), 1.0)}
+    own = of_seeds(once)
+    found = {"effect": float(sum(own).mean() - bound), "low": low, "high": high, "p": min(float(p), 1.0)}
+    return found | {"reference": reference(own, bound)}
+
+
+def reference(terms: list[np.ndarray], bound: float) -> float:
+    """What an effect is to be seen against: the second term, or the bound."""
+    return float(abs(terms[1].mean())) if len(terms) > 1 else bound
 
 
 def photographs(record: dict, name: str, list_only: bool = False) -> list | dict:

@@ -24,6 +24,7 @@ BOOTSTRAP, BADGE = "COLAB_RELEASE_TAG", "[![Open in Colab]"  # where the reposit
 EARLIER = {"04": "02 03", "06": "02 03 04 05", "09": "01 02 03 04 05 06 07 08"}
 ANSWERS = "outputs/{profile}/06_evaluation/human_test/answers/*.csv"
 FILES = {"06": ["outputs/published/gan_stage*.json", ANSWERS], "07": ["weights/*"]}
+FILES["08"] = ["outputs/published/claims/*", "benchmarks/claims/plan.yaml"]
 
 
 def executed(profile: str, name: str) -> Path:
