@@ -10,7 +10,7 @@ from notebook_tools import ROOT
 
 LIBRARY = "colorize_lib"
 FLOORS = [  # from the ground up: a wing knows itself and the floors below it, never a neighbour on its own floor
-    ("color", "files"),
+    ("color", "files", "metadata", "srgb"),
     ("images", "runs", "models", "figures"),
     ("data",),
     ("training", "colorizing", "evaluation"),
