@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--saturation", type=float, default=1.0, help="factor on the colour (%(default)s)")
     add("--compare", action="store_true", help="write grey and coloured side by side")
     add("--force", action="store_true", help="overwrite results that are there")
+    add("--pages", choices=("first", "all"), default="first", help="of files with several pages (%(default)s)")
+    add("--max-pixels", type=float, metavar="M", help="refuse larger photographs, in millions of pixels; default 89")
 
     add = command("score", _score, "score a folder of coloured pictures against the true ones")
     add("predictions", type=Path, metavar="PRED_DIR", help="coloured pictures: a.png or a_anything.png")
@@ -79,18 +81,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _colorize(options: argparse.Namespace) -> int:
-    from .colorizing.batch import colorize_files, plan
+    from PIL import Image
+
+    from .colorizing.batch import check_targets, colorize_files, plan, summary
     from .colorizing.colorizer import Colorizer
     from .models.weights import find_weights
 
-    pairs = plan(options.inputs, options.output)
+    if options.max_pixels is not None:
+        Image.MAX_IMAGE_PIXELS = round(options.max_pixels * 1e6)
+    pairs, passed = plan(options.inputs, options.output)
+    check_targets(pairs)
+    if passed:
+        _tell(f"passed over: {', '.join(passed)}")
     weights = find_weights(options.weights)
     colorizer = Colorizer.load(weights, options.device, size=options.size, vividness=options.vividness)
     colorizer.check(options.samples, options.saturation)
     _tell(f"weights: {weights}, which see {colorizer.size} px")
-    names = ("samples", "seed", "saturation", "compare", "force")
+    names = ("samples", "seed", "saturation", "compare", "force", "pages")
     report = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names})
-    print(", ".join(f"{len(paths):,} {what}" for what, paths in report.items()))
+    print(summary(report))
     return 1 if report["failed"] else 0
 
 

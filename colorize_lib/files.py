@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,31 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def walk(root: Path, unreadable: Callable[[str], None] | None = None) -> Iterator[Path]:
+    """All files below a folder, in order, but for hidden files and folders.
+
+    Links to folders are followed; a folder that can be reached in two ways counts once, so a circle of links ends.
+    unreadable: is told the folders that may not be read. Raises OSError for them if it is None.
+    """
+
+    def refused(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):  # the root: no files
+            return
+        if unreadable is None:
+            raise error
+        unreadable(str(error.filename))
+
+    seen = {os.path.realpath(root)}
+    for folder, subfolders, files in os.walk(root, onerror=refused, followlinks=True):
+        visible, subfolders[:] = sorted(name for name in subfolders if not name.startswith(".")), []
+        for name in visible:
+            real = os.path.realpath(os.path.join(folder, name))
+            if real not in seen:
+                seen.add(real)
+                subfolders.append(name)
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
 def from_root(path: str) -> Path:

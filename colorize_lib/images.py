@@ -87,8 +87,8 @@ def read_file(path: str | Path) -> bytes:
         raise UnusablePhoto(f"unreadable: {error.strerror}") from error
 
 
-def read_rgb(content: bytes) -> Image.Image:
-    """The bytes of an image file as an upright picture, as of `to_rgb`; of several pages or frames, the first one, and
+def read_rgb(content: bytes, page: int = 0) -> Image.Image:
+    """The bytes of an image file as an upright picture, as of `to_rgb`; of several pages or frames, one of them. Its
     `info` has their number, "frames", and the "alpha" of a transparent one (mode L).
 
     Raises UnusablePhoto for what cannot be decoded, is truncated, or has more pixels than Image.MAX_IMAGE_PIXELS.
@@ -100,6 +100,8 @@ def read_rgb(content: bytes) -> Image.Image:
                 size = f"{image.width}x{image.height}"
                 raise UnusablePhoto(f"too large: {size}, of at most {most / 1e6:.0f} million pixels (--max-pixels)")
             frames = getattr(image, "n_frames", 1)
+            if page:
+                image.seek(page)
             image.load()
             picture = as_picture(image)
     except UnusablePhoto:
@@ -108,7 +110,7 @@ def read_rgb(content: bytes) -> Image.Image:
         start = f"it starts with {content[:16]!r}" if content else "the file is empty"
         raise UnusablePhoto(f"not decodable: no image format that Pillow reads; {start}") from error
     except Image.DecompressionBombError as error:
-        raise UnusablePhoto(f"too large: {error}") from error
+        raise UnusablePhoto(f"too large: {error} (--max-pixels)") from error
     except Exception as error:  # Pillow's decoders raise many kinds: OSError, SyntaxError, struct.error, ...
         raise UnusablePhoto(f"not decodable: {type(error).__name__}: {error}") from error
     # Its profile and its orientation hold no longer.

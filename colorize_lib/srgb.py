@@ -6,6 +6,7 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # brands of Apple's and others' phones
 SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -88,6 +89,8 @@ def opened(content: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
+        if content[4:8] == b"ftyp" and content[8:12] in HEIF:
+            return _heif(content)
         if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _by_tifffile(content)
         raise
@@ -98,6 +101,15 @@ def opened(content: bytes) -> Image.Image:
         if deep and (planes or image.mode == "LAB" or tags.get(TAGS.PhotometricInterpretation) == 8):
             return _by_tifffile(content)
     return image
+
+
+def _heif(content: bytes) -> Image.Image:
+    try:
+        import pillow_heif
+    except ModuleNotFoundError:
+        raise UnusablePhoto("HEIC, which Pillow reads with the package pillow-heif alone: pip install it") from None
+    pillow_heif.register_heif_opener()
+    return Image.open(io.BytesIO(content))
 
 
 def _by_tifffile(content: bytes) -> Image.Image:
@@ -116,8 +128,8 @@ def _by_tifffile(content: bytes) -> Image.Image:
     if (
         kind == "CIELAB" and pixels.dtype == np.uint16 and pixels.ndim == 3
     ):  # L 0 to 65535; a, b signed, 1/256 of a unit
-        pixels = np.dstack([pixels[..., :1] / 257, (pixels[..., 1:3].view(np.int16) >> 8).astype(np.int8) & 255])
-        image = Image.fromarray((pixels + 0.5).astype(np.uint8), "LAB")
+        ab = (pixels[..., 1:3].view(np.int16) >> 8) & 255  # signed bytes
+        image = Image.fromarray((np.dstack([pixels[..., :1] / 257 + 0.5, ab])).astype(np.uint8), "LAB")
     else:
         levels = _levels(pixels, bits)
         image = Image.fromarray(255 - levels if kind == "MINISWHITE" else levels)

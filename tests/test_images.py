@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from pictures import grey_photograph, photograph, save
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from colorize_lib import images
 from colorize_lib.images import UnusablePhoto, as_picture, is_greyscale, read_photograph, read_rgb, resize, save_picture
@@ -129,8 +129,9 @@ def png_16_bit(values: np.ndarray) -> bytes:
         encode_tiff(RGB_16_BIT, compression="zlib", predictor=True),
         encode_tiff(RGB_16_BIT, bigtiff=True),
         encode_tiff(RGB_16_BIT.transpose(2, 0, 1), planarconfig="separate", compression="zlib"),
+        encode_tiff(RGB_16_BIT.transpose(2, 0, 1), planarconfig="separate"),
     ],
-    ids=["PNG", "TIFF", "big-endian", "compressed", "BigTIFF", "planes"],
+    ids=["PNG", "TIFF", "big-endian", "compressed", "BigTIFF", "planes", "plain planes"],
 )
 def test_scales_16_bit_colour(content):
     assert far(decode(content), RGB_16_BIT / 257) < 1
@@ -223,12 +224,8 @@ def test_a_profile_of_srgb_or_one_that_does_not_fit_changes_nothing(profile):
         (encode(photograph(), "JPEG")[:3], r"not decodable: .*starts with b'\\xff\\xd8\\xff'"),
         (encode(photograph(), "JPEG")[:-400], r"not decodable: .*truncated"),
         *((encode(photograph(), format)[:-400], r"not decodable: ") for format in ("PNG", "TIFF", "WEBP")),
-        (
-            encode_tiff(RGB_16_BIT.transpose(2, 0, 1), planarconfig="separate"),
-            "TIFF of uncompressed 16-bit colour planes",
-        ),
     ],
-    ids=["empty", "HTML", "3 bytes", "JPEG", "PNG", "TIFF", "WebP", "planes"],
+    ids=["empty", "HTML", "3 bytes", "JPEG", "PNG", "TIFF", "WebP"],
 )
 def test_says_why_a_file_cannot_be_decoded(content, reason):
     with pytest.raises(UnusablePhoto, match=reason) as caught:
@@ -301,6 +298,45 @@ def test_saves_each_format_with_what_was_known_of_the_photograph(tmp_path, suffi
         if suffix != ".webp":  # has no place for it
             assert saved.info["dpi"] == pytest.approx((300, 300), abs=0.1)
     assert np.abs(np.asarray(read_photograph(target)).astype(int) - np.asarray(picture)).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_text_stays_byte_for_byte_and_what_a_format_cannot_hold_is_named(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "?" * len("Großmutter".encode())
+    xmp, iptc = b"<x:xmpmeta>keywords</x:xmpmeta>", b"Photoshop 3.0\x00caption"
+    source = tmp_path / "source.jpg"
+    save(photograph(), source, exif=exif, xmp=xmp, comment=b"scan no 12", extra=b"\xff\xed\x00\x17" + iptc[:21])
+    source.write_bytes(source.read_bytes().replace(b"?" * 11, "Großmutter".encode()))
+    left = save_picture(photograph(), tmp_path / f"target{suffix}", source)
+    content = (tmp_path / f"target{suffix}").read_bytes()
+    assert "Großmutter".encode() in content and xmp in content
+    assert (b"scan no 12" in content) == ("a comment" not in left) == (suffix in (".jpg", ".png"))
+    assert (iptc[:21] in content) == ("IPTC" not in left) == (suffix == ".jpg")
+
+
+def test_png_text_goes_into_a_png_and_is_named_where_it_cannot(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Title", "Café 1931")
+    source = save(photograph(), tmp_path / "a.png", pnginfo=info)
+    assert save_picture(photograph(), tmp_path / "b.png", source) == []
+    assert Image.open(tmp_path / "b.png").text["Title"] == "Café 1931"
+    assert save_picture(photograph(), tmp_path / "b.jpg", source) == ["text"]
+
+
+def test_a_resolution_that_is_none_and_sides_that_a_format_has_not(tmp_path):
+    source = save(photograph(), tmp_path / "a.tif")
+    with tifffile.TiffFile(source, mode="r+") as file:
+        file.pages[0].tags["XResolution"].overwrite((1, 0)) if "XResolution" in file.pages[0].tags else None
+    save_picture(read_photograph(source), tmp_path / "b.jpg", source)
+    with pytest.raises(ValueError, match="WEBP holds at most 16,383 pixels a side, and this is 17000x10"):
+        save_picture(Image.new("RGB", (17_000, 10)), tmp_path / "b.webp")
+
+
+def test_files_that_are_too_large_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MOST_BYTES", 1000)
+    with pytest.raises(UnusablePhoto, match="too large: 0.0 GB, of at most 0"):
+        read_photograph(save(photograph(), tmp_path / "a.png"))
 
 
 # --- threads and warnings ------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class Colorizer:
         vividness: float | None = None,
     ):
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            mps = "mps" if torch.backends.mps.is_available() else "cpu"
+            device = "cuda" if torch.cuda.is_available() else mps
         self.device, self.size = torch.device(device), config.size if size is None else size
         fixed = isinstance(config, CifarConfig)
         step = config.size if fixed else 2**config.n_down if config.architecture == "unet" else 32
@@ -72,8 +73,7 @@ class Colorizer:
     ) -> Image.Image:
         """A picture, of any size, in the colours of a belief read at a vividness; the network is not run again."""
         L, logits = believed
-        ab = self.net_G.read(logits, L.shape[2:], vividness).float().cpu().clamp(-1, 1)
-        return enlarge(picture, L, saturation * ab)
+        return _painted(picture, L, self.net_G.read(logits, L.shape[2:], vividness), saturation)
 
     @classmethod
     def load(
@@ -108,6 +108,13 @@ class Colorizer:
             if seed is not None:
                 torch.manual_seed(seed)
             for _ in range(samples):
-                ab = colorize_batch(self.net_G, L.to(self.device), dropout=samples > 1).float().cpu().clamp(-1, 1)
-                painted.append(enlarge(picture, L, saturation * ab))
+                ab = colorize_batch(self.net_G, L.to(self.device), dropout=samples > 1)
+                painted.append(_painted(picture, L, ab, saturation))
         return painted if samples > 1 else painted[0]
+
+
+def _painted(picture: Image.Image, L: torch.Tensor, ab: torch.Tensor, saturation: float) -> Image.Image:
+    """A picture in these colours. Raises RuntimeError for NaN, which would be black."""
+    if ab.isnan().any():
+        raise RuntimeError("the weights give colours that are no numbers (NaN): they are broken")
+    return enlarge(picture, L, saturation * ab.float().cpu().clamp(-1, 1))

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from ..files import atomic_path, from_root
+from ..files import atomic_path, from_root, walk
 from .shipped import package_photographs, sample_split
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
@@ -170,21 +169,8 @@ SOURCES = {"sample": sample, "folder": folder_tree, "coco": coco, "imagenet": im
 
 
 def list_images(root: Path) -> list[str]:
-    """Relative paths, sorted, of all images below `root` by their ending, but for hidden files and folders.
-
-    Links to folders are followed; a folder that can be reached in two ways counts once, so a circle of links ends.
-    """
-    found, seen = [], {os.path.realpath(root)}
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        visible, subfolders[:] = sorted(name for name in subfolders if not name.startswith(".")), []
-        for name in visible:
-            real = os.path.realpath(os.path.join(folder, name))
-            if real not in seen:
-                seen.add(real)
-                subfolders.append(name)
-        images = (name for name in files if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS)
-        found += [Path(folder, name).relative_to(root).as_posix() for name in images]
-    return sorted(found)
+    """Relative paths, sorted, of all images that `files.walk` finds below `root`, by their ending."""
+    return sorted(path.relative_to(root).as_posix() for path in walk(root) if path.suffix.lower() in EXTENSIONS)
 
 
 def _existing_folder(folder: str) -> Path:

@@ -190,5 +190,5 @@ def _as_saved(rgb: torch.Tensor) -> torch.Tensor:
 def _histograms(index: torch.Tensor, values: torch.Tensor | None = None) -> np.ndarray:
     """For each image the number of pixels in each bin, or the sum of their values: (N,H,W) to (N,GRID**2)."""
     values = torch.ones_like(index, dtype=torch.float32) if values is None else values
-    sums = torch.zeros(len(index), GRID**2, dtype=torch.float64, device=index.device)
-    return sums.scatter_add_(1, index.flatten(1), values.double().flatten(1)).cpu().numpy()
+    sums = torch.zeros(len(index), GRID**2, dtype=torch.float64)  # on the CPU: MPS has no float64
+    return sums.scatter_add_(1, index.cpu().flatten(1), values.cpu().double().flatten(1)).numpy()
