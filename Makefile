@@ -14,9 +14,14 @@ UV   := $(VENV)/bin/uv
 # Wheels of torch are large; a slow line should not end the installation.
 export UV_HTTP_TIMEOUT ?= 600
 
-SETTINGS := $(if $(PHOTOS),--set 'folder=$(PHOTOS)') $(foreach pair,$(SET),--set '$(pair)')
-RUN      := notebooks/tools/run.py --profile $(PROFILE) $(SETTINGS) $(if $(LAUNCH),--launch='$(LAUNCH)')
-OUT      := outputs/$(PROFILE)
+# Values reach the programs by the environment and as they are: with spaces, commas, quotes and dollars.
+export LAB_PROFILE := $(value PROFILE)
+export LAB_PHOTOS  := $(value PHOTOS)
+export LAB_SET     := $(value SET)
+export LAB_LAUNCH  := $(value LAUNCH)
+export LAB_EXTRA   := $(value EXTRA)
+export LAB_CIFAR   := $(value CIFAR)
+RUN := notebooks/tools/run.py --profile "$$LAB_PROFILE" --photos "$$LAB_PHOTOS" --settings "$$LAB_SET" --launch="$$LAB_LAUNCH"
 # The files with badges that open notebooks in Colab, and with the cells that clone the repository there.
 BADGED   := README.md $(wildcard notebooks/0*.ipynb outputs/published/*/*.ipynb)
 
@@ -56,28 +61,28 @@ readme: setup ## Write the tables of the README from outputs/published
 	$(PY) notebooks/tools/readme.py
 
 report: setup ## Make a site of PROFILE's executed notebooks: outputs/PROFILE/report/index.html
-	$(PY) notebooks/tools/report.py --profile $(PROFILE)
+	$(PY) notebooks/tools/report.py --profile "$$LAB_PROFILE"
 
 publish: setup ## Copy PROFILE's notebooks without its photographs to outputs/published, to be committed
-	$(PY) notebooks/tools/publish.py --profile $(PROFILE)
+	$(PY) notebooks/tools/publish.py --profile "$$LAB_PROFILE"
 
 release: setup ## Ship a trained generator in weights/: make release PROFILE=photos NB=03/distribution
-	$(PY) notebooks/tools/release.py --profile $(PROFILE) --notebook $(NB)
+	$(PY) notebooks/tools/release.py --profile "$$LAB_PROFILE" --notebook $(NB)
 
 encoder: setup ## Train an encoder that knows things, distilled from EfficientNet-Lite2: make encoder PHOTOS=A,B
-	$(PY) notebooks/tools/encoder.py --photos '$(PHOTOS)'
+	$(PY) notebooks/tools/encoder.py --photos "$$LAB_PHOTOS"
 
 human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
-	$(PY) -m colorize_lib human-test $(OUT)/06_evaluation/human_test
+	$(PY) -m colorize_lib human-test "outputs/$$LAB_PROFILE/06_evaluation/human_test"
 
 demo: setup ## Colour your own photographs on a page that this machine alone sees
 	$(PY) -m colorize_lib demo
 
 claims: setup ## Train and judge what is missing of the arms of benchmarks/claims/plan.yaml: PHOTOS=A,B EXTRA=DIR CIFAR=DIR
-	$(PY) benchmarks/claims --photos '$(PHOTOS)' --extra '$(EXTRA)' $(if $(CIFAR),--cifar '$(CIFAR)')
+	$(PY) benchmarks/claims --photos "$$LAB_PHOTOS" --extra "$$LAB_EXTRA" $(if $(CIFAR),--cifar "$$LAB_CIFAR")
 
 bench: setup ## Time ours beside the recipe that others use, on PHOTOS or package photographs
-	$(PY) benchmarks/bench.py $(if $(PHOTOS),--photos '$(PHOTOS)') --json outputs/published/benchmarks.json
+	$(PY) benchmarks/bench.py $(if $(PHOTOS),--photos "$$LAB_PHOTOS") --json outputs/published/benchmarks.json
 
 test: setup ## Run the tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -98,5 +103,7 @@ badges: ## Have badges and Colab cells name your repository: make badges REPO=ow
 	  -e "s#(COLORIZE_LAB_URL[^/]*//github\.com/)[^/]+/[^\"\\]+#\1$$REPO#" $(BADGED)
 	@rm $(BADGED:=.bak)
 
-clean: ## Delete outputs/PROFILE, with checkpoints and people's answers
-	rm -rf $(OUT)
+clean: ## Delete what a profile left, with checkpoints and people's answers: make clean PROFILE=sample
+	@test "$(origin PROFILE)" != file || { echo "say which: make clean PROFILE=sample" >&2; exit 1; }
+	@test -f "notebooks/profiles/$$LAB_PROFILE.yaml" || { echo "there is no profile '$$LAB_PROFILE'" >&2; exit 1; }
+	rm -rf "outputs/$$LAB_PROFILE"

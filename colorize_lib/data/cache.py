@@ -20,7 +20,7 @@ from ..images import read_square
 from ..runs import processes
 from ..runs.progress import Progress
 
-CACHE_FORMAT = 1  # part of the key: raise it when the pixels that a file gives change
+CACHE_FORMAT = 2  # part of the key: raise it when the pixels that a file gives change
 CHUNK = 256  # photographs that are decoded before they are brought to the disk
 
 
@@ -35,8 +35,8 @@ def cached_photographs(photos, size: int, data_dir: Path = DATA_DIR) -> np.ndarr
     final = cache_path(rows, size, data_dir)
     final.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{final}.lock"):
-        if final.exists():
-            return np.load(final, mmap_mode="r")
+        if final.exists() and (whole := _opened(final, (len(rows), size, size, 3))) is not None:
+            return whole
         cache, label = GrowingCache(final.with_suffix(".growing"), size), f"decoding photographs to {size} px"
         with Progress(len(rows), label, start=cache.count) as progress, ThreadPoolExecutor() as pool:
             while cache.count < len(rows):
@@ -45,6 +45,23 @@ def cached_photographs(photos, size: int, data_dir: Path = DATA_DIR) -> np.ndarr
                 progress.update(cache.add(decoded))
         cache.finish(final)
     return np.load(final, mmap_mode="r")
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A cache of this shape; one that is damaged is deleted, with a line that names it, and None returned.
+
+    Pixels that changed on the disk are not looked for: that would read the whole cache before every run.
+    """
+    try:
+        pixels = np.load(path, mmap_mode="r")
+        if pixels.shape == shape and pixels.dtype == np.uint8:
+            return pixels
+        reason = f"it holds {pixels.dtype} {pixels.shape}"
+    except (ValueError, OSError, EOFError) as error:
+        reason = str(error)
+    processes.say(f"{path} is damaged ({reason}) and is made again")
+    path.unlink()
+    return None
 
 
 def cache_path(rows: pd.DataFrame, size: int, data_dir: Path) -> Path:

@@ -64,6 +64,8 @@ class LabLoader:
 
     def __post_init__(self):
         self.device = torch.device(self.device)
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; it must be at least 1")
         if self.train and len(self.dataset) < self.batch_size:
             raise ValueError(f"{len(self.dataset)} training photographs do not fill one batch of {self.batch_size}")
 

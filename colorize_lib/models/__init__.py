@@ -11,6 +11,7 @@ from .light import LightConfig, build_light, build_resnet_fast
 from .unet import Unet
 
 AnyConfig: TypeAlias = "GeneratorConfig | LightConfig | CifarConfig"
+MOST_HALVINGS, MOST_PIXELS, MOST_FILTERS = 12, 4096, 1024
 ARCHITECTURES = ("unet", "resnet18_dynamic_unet", "resnet18_fast")
 
 
@@ -27,6 +28,9 @@ class GeneratorConfig:
     def __post_init__(self):
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"architecture {self.architecture!r} is unknown; choose one of {', '.join(ARCHITECTURES)}")
+        for name, most in {"size": MOST_PIXELS, "n_down": MOST_HALVINGS, "num_filters": MOST_FILTERS}.items():
+            if type(value := getattr(self, name)) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 to {most}")
         if self.architecture == "unet" and self.size % 2**self.n_down:
             raise ValueError(f"size {self.size} does not halve {self.n_down} times: use n_down <= log2(size)")
 

@@ -36,9 +36,9 @@ class LightConfig:
         for name, choices in {"encoder": ENCODERS, "head": HEADS}.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(choices)}")
-        if self.size % 32 or not 32 <= self.size <= 4096:
+        if type(self.size) is not int or self.size % 32 or not 32 <= self.size <= 4096:
             raise ValueError(f"size {self.size} must be a multiple of 32, from 32 to 4096")
-        if len(self.widths) != 3 or not all(8 <= width <= 2048 for width in self.widths):
+        if len(self.widths) != 3 or not all(type(width) is int and 8 <= width <= 2048 for width in self.widths):
             raise ValueError(f"widths {self.widths} must be three numbers of channels, from 8 to 2048")
         alpha_and_temperature(self.vividness)
 

@@ -1,8 +1,10 @@
 """Whatever file holds a trained generator, as a generator: the shipped weights, those of a run, a training checkpoint,
 and `.pt` files that people saved from the well-known tutorial architecture. No pickled code is ever executed."""
 
+import hashlib
 import json
 import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -12,11 +14,12 @@ from torch import distributed, nn
 
 from ..files import OUTPUTS, atomic_path, sha256
 from ..files import SHIPPED_WEIGHTS as SHIPPED
-from . import AnyConfig, GeneratorConfig, build_generator, generator_config
+from . import MOST_HALVINGS, AnyConfig, GeneratorConfig, build_generator, generator_config
 from .light import LightUnet, current_name
 
 # Under which people save a state_dict.
-WRAPPERS = ("state_dict", "model_state_dict", "net_G_state_dict", "net_G", "model")
+WRAPPERS = ("state_dict", "model_state_dict", "net_G_state_dict", "generator_state_dict", "net_G", "G", "model")
+PREFIXES = ("_orig_mod.", "module.", "net_G.", "G.", "generator.")  # of compiled, parallel and combined networks
 DIGESTS = "SHA256SUMS"  # a file beside weights, in the format of sha256sum
 NOTEBOOKS = ("04_resnet18_gan_finetune", "03_resnet18_l1_pretraining", "02_baseline_unet_cgan")
 TUTORIAL_SIZE = 256
@@ -82,15 +85,24 @@ def load_generator(path: Path) -> tuple[nn.Module, AnyConfig]:
     Raises CheckpointError naming the file, also if a SHA256SUMS beside it has another digest.
     """
     sums = path.with_name(DIGESTS)
-    if path.is_file() and sums.is_file():
-        wanted = {name: digest for digest, name in (line.split(maxsplit=1) for line in sums.read_text().splitlines())}
-        if wanted.get(path.name) not in (None, sha256(path)):
-            raise CheckpointError(
-                f"{path} is damaged or was replaced: its SHA-256 is not that of {sums.name} beside it. "
-                "`git checkout weights` restores what the repository ships"
-            )
+    wanted = listed_digests(sums.read_text()).get(path.name) if path.is_file() and sums.is_file() else None
+    if wanted is not None and wanted != sha256(path):
+        raise CheckpointError(
+            f"{path} is damaged or was replaced: its SHA-256 is not that of {sums.name} beside it. "
+            "`git checkout weights` restores what the repository ships"
+        )
     state, config = load_weights(path)
     return _built(config, state, path, path)
+
+
+def listed_digests(text: str) -> dict[str, str]:
+    """Digest by file name, of a list in any form that `sha256sum` writes: text, binary (`*`), `--tag`, escaped."""
+    found = {}
+    for line in text.splitlines():
+        if one := re.fullmatch(r"\\?([0-9a-fA-F]{64}) [ *](.+)|SHA256 \((.+)\) = ([0-9a-fA-F]{64})", line.strip()):
+            digest, name = (one[1], one[2]) if one[1] else (one[4], one[3])
+            found[Path(name).name] = digest.lower()
+    return found
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
@@ -124,9 +136,20 @@ def read_checkpoint(path: Path) -> tuple[dict, dict]:
         note = json.loads((path / "checkpoint.json").read_text())
         if sha256(path / "state.pt") != note["sha256"]:
             raise ValueError("the sha256 of state.pt differs from checkpoint.json")
+        if note_digest(note) != note.get("note_sha256", note_digest(note)):  # older ones have none
+            raise ValueError("checkpoint.json is not what was written")
+        place = re.search(r"epoch-(\d+)-batch-(\d+)$", path.name)
+        if place and (note["epoch"], note["batch"]) != (int(place[1]), int(place[2])):
+            raise ValueError("checkpoint.json is of another checkpoint than its folder's name says")
         return torch.load(path / "state.pt", map_location="cpu", weights_only=True), note
     except Exception as error:
         raise CheckpointError(f"checkpoint {path} is corrupt ({type(error).__name__}: {error})") from error
+
+
+def note_digest(note: dict) -> str:
+    """The SHA-256 of a checkpoint's note, but for the digest itself."""
+    rest = {key: value for key, value in note.items() if key != "note_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _from_checkpoint(folder: Path) -> tuple[nn.Module, AnyConfig]:
@@ -163,12 +186,13 @@ def _read_pt(path: Path) -> dict[str, torch.Tensor]:
 
 def _from_state(state: dict[str, torch.Tensor], path: Path) -> tuple[nn.Module, GeneratorConfig]:
     """The tutorial's generator with these weights."""
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}  # saved from DataParallel
-    if any(name.startswith("net_G.") for name in state):  # a MainModel
-        state = {name.removeprefix("net_G."): tensor for name, tensor in state.items() if name.startswith("net_G.")}
+    while prefix := next((one for one in PREFIXES if any(name.startswith(one) for name in state)), None):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     if "model.model.0.weight" in state:
         convolutions = sum(tensor.ndim == 4 for tensor in state.values())  # two for each level
         levels = max(5, convolutions // 2)  # of fewer, `_filled` says what is missing
+        if levels > MOST_HALVINGS:
+            raise CheckpointError(f"{path} holds {convolutions:,} convolutions, which no generator here has")
         config = GeneratorConfig("unet", max(TUTORIAL_SIZE, 2**levels), levels, len(state["model.model.0.weight"]))
     elif "layers.0.0.weight" in state:
         config = GeneratorConfig("resnet18_dynamic_unet", TUTORIAL_SIZE)

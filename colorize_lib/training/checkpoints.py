@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..files import sha256
-from ..models.weights import CheckpointError, read_checkpoint
+from ..models.weights import CheckpointError, note_digest, read_checkpoint
 from .trainable import TrainableModel
 
 KEEP = 2  # newest checkpoints kept, besides the best
@@ -40,6 +40,7 @@ class Checkpoints:
             partial.mkdir(parents=True)
             torch.save(state, partial / "state.pt")
             note = {"epoch": epoch, "batch": batch, **note, "sha256": sha256(partial / "state.pt")}
+            note["note_sha256"] = note_digest(note)
             (partial / "checkpoint.json").write_text(json.dumps(note, indent=1))
             for path in (*partial.iterdir(), partial):
                 _fsync(path)
@@ -61,19 +62,18 @@ class Checkpoints:
     def load(self) -> tuple[dict, dict] | None:
         """The newest whole checkpoint as (state, note), tensors on the CPU; None if there is none.
 
-        A corrupt one is set aside (renamed `corrupt-...`) with a warning that names it.
-        Raises CheckpointError if all are corrupt.
+        A corrupt one is set aside (renamed `corrupt-...`) with a warning that names it; after the newest two the best
+        one is tried. Raises CheckpointError if all are corrupt, until somebody deletes them.
         """
         for leftover in self.folder.glob(".*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
-        candidates = self._newest_first()
-        for path in candidates:
+        for path in [*self._newest_first(), *self.folder.glob("best-*")]:
             try:
                 return read_checkpoint(path)
             except CheckpointError as error:
                 warnings.warn(f"{error}; falling back to the checkpoint before it", stacklevel=2)
                 path.rename(path.with_name(f"corrupt-{path.name}-{uuid.uuid4().hex[:8]}"))
-        if candidates:
+        if any(self.folder.glob("corrupt-*")):
             raise CheckpointError(f"every checkpoint in {self.folder} is corrupt; delete the folder to start anew")
         return None
 

@@ -33,6 +33,10 @@ class GanConfig:
     n_down_D: int = 3  # levels of the discriminator: 3 judge patches of 70x70 pixels, 2 of 34x34, 1 of 16x16
     freeze_norm: bool = False  # the generator's BatchNorm keeps the statistics that it comes with
 
+    def __post_init__(self):
+        if not 1 <= self.n_down_D <= 5:
+            raise ValueError(f"n_down_D is {self.n_down_D}; it must be from 1 (patches of 16 px) to 5")
+
 
 EXTRA = {  # terms of the generator's loss that are there only if they have a weight
     "L2": lambda model: F.mse_loss(model.color_hat, model.color),

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 
 from .. import color
 from ..data.loader import LabLoader
-from ..files import atomic_path
+from ..files import atomic_path, held
 from ..models.painting import colorize_batch
 from ..runs import processes
 from ..runs.progress import Progress
@@ -44,6 +45,11 @@ class LoopConfig:
     show_every: int = 1000  # and every so many iterations after that
     checkpoint_minutes: float = 5.0  # a checkpoint at the latest after this time, besides one after each epoch
 
+    def __post_init__(self):
+        for name in ("log_every", "show_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+
 
 def train_model(
     model: TrainableModel,
@@ -64,10 +70,12 @@ def train_model(
     showcase: L (K,1,H,W) of fixed photographs, whose colourings go to `run.progress`.
     In a run of several processes all call this, with the same arguments: each trains on its share of every batch (a
     batch of train_dl is a batch of all processes together) and validates on all of val_dl, and the first one writes.
-    Raises ValueError for a batch that cannot be shared evenly, NonFiniteLoss for a NaN or infinite loss (the last good
-    checkpoint stays), and TrainingInterrupted after SIGINT or SIGTERM to any process, once a checkpoint is written.
+    Raises RuntimeError if another process writes to this run, ValueError for a batch that cannot be shared evenly,
+    NonFiniteLoss for a NaN or infinite loss (the last good checkpoint stays), and TrainingInterrupted after SIGINT or
+    SIGTERM to any process, once a checkpoint is written.
     """
-    return _Training(model, train_dl, val_dl, epochs, run, score, config or LoopConfig(), showcase).run_epochs()
+    with held(run.path) if processes.is_main() else nullcontext():
+        return _Training(model, train_dl, val_dl, epochs, run, score, config or LoopConfig(), showcase).run_epochs()
 
 
 def pretrain_generator(

@@ -10,11 +10,13 @@ takes options of `accelerate launch`. Each process has a kernel of its own; the 
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,11 +49,14 @@ def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> int:
     final = inputs.executed(profile, name)
     failed = final.with_suffix(".failed.ipynb")
     try:
-        with _interrupts_to_kernel():
+        with _interrupts_to_kernel() as begun:
             if processes.is_main():
-                _execute_and_keep(name, profile, parameters, final, failed)
+                _execute_and_keep(name, profile, parameters, final, failed, begun)
             else:
-                _execute(name, None, parameters)
+                _execute(name, None, parameters, begun)
+    except KeyboardInterrupt:
+        print(f"\n{name} was stopped before its first cell", file=sys.stderr)
+        return 130
     except (PapermillExecutionError, DeadKernelError) as error:
         kind = getattr(error, "ename", type(error).__name__)
         where = f"The whole story: {failed.relative_to(ROOT)}"
@@ -62,7 +67,9 @@ def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> int:
     return 0
 
 
-def _execute_and_keep(name: str, profile: str, parameters: dict[str, Any], final: Path, failed: Path) -> None:
+def _execute_and_keep(
+    name: str, profile: str, parameters: dict[str, Any], final: Path, failed: Path, begun: threading.Event
+) -> None:
     """Execute a notebook into `final`, with a record of what it read, or into `failed` if anything ends it."""
     record = final.with_name(inputs.RECORD)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +79,7 @@ def _execute_and_keep(name: str, profile: str, parameters: dict[str, Any], final
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".running-") as temporary:
         running = Path(temporary) / final.name
         try:
-            _execute(name, running, parameters)
+            _execute(name, running, parameters, begun)
             for index, cell in enumerate(nbformat.read(running, as_version=4).cells):
                 if any(output.output_type == "error" for output in cell.get("outputs", [])):
                     # sys.exit(0), which papermill takes for success
@@ -85,8 +92,11 @@ def _execute_and_keep(name: str, profile: str, parameters: dict[str, Any], final
     write_text(record, json.dumps(read, indent=1))
 
 
-def _execute(name: str, running: Path | None, parameters: dict[str, Any]) -> None:
-    """Execute a notebook and write it to `running` as it goes; without such a path nothing is written or printed."""
+def _execute(name: str, running: Path | None, parameters: dict[str, Any], begun: threading.Event) -> None:
+    """Execute a notebook and write it to `running` as it goes; without such a path nothing is written or printed.
+
+    begun: is set when the first cell begins.
+    """
     # Sockets in a folder of their own: the default names are shared by all notebooks that start in one place.
     with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
         kernel = {"shutdown_wait_time": SECONDS_TO_SAVE, "transport": "ipc", "ip": f"{sockets}/socket"}
@@ -101,15 +111,17 @@ def _execute(name: str, running: Path | None, parameters: dict[str, Any]) -> Non
             stdout_file=running and sys.stdout,
             stderr_file=running and sys.stderr,
             config=Config(KernelManager=kernel),
+            on_cell_start=lambda **_: begun.set(),
         )
 
 
 @contextmanager
-def _interrupts_to_kernel() -> Iterator[None]:
+def _interrupts_to_kernel() -> Iterator[threading.Event]:
     """While the block runs, a first SIGINT or SIGTERM interrupts the kernel alone, so that training can save and fail.
 
-    A second one acts as it did before. The kernel has a session of its own and never sees the terminal's Ctrl-C; a
-    launcher of several processes sends SIGTERM when one has failed.
+    A second one acts as it did before; so does one before the event that the block gets is set, as a kernel that has
+    only begun to start would lose it or die. The kernel has a session of its own and never sees the terminal's Ctrl-C;
+    a launcher of several processes sends SIGTERM when one has failed.
     """
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -117,7 +129,11 @@ def _interrupts_to_kernel() -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
+    begun = threading.Event()
+
     def interrupt(*_: object) -> None:
+        if not begun.is_set():
+            raise KeyboardInterrupt
         print("\nstopping after a checkpoint (once more to stop at once)", file=sys.stderr, flush=True)
         restore()
         for kernel in psutil.Process().children():
@@ -126,7 +142,7 @@ def _interrupts_to_kernel() -> Iterator[None]:
     for number in previous:
         signal.signal(number, interrupt)
     try:
-        yield
+        yield begun
     finally:
         restore()
 
@@ -137,15 +153,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", help="names or numbers, e.g. 02; none for all, in order")
     parser.add_argument("--profile", default="sample", help="a file of notebooks/profiles (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a parameter")
+    parser.add_argument("--settings", default="", metavar="TEXT", help="several: key=value key=value ...")
+    parser.add_argument("--photos", default="", metavar="DIR", help="your photographs: the same as --set folder=DIR")
     parser.add_argument("--changed", action="store_true", help="only those of which something that they read changed")
     parser.add_argument("--dry-run", action="store_true", help="only say which would be run, and why")
     parser.add_argument("--launch", default="", metavar="OPTIONS", help="train in several processes")
     options = parser.parse_args(argv)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     os.environ[LINES] = "lines"
+    # A value ends where another key begins, so it may have spaces.
+    options.set += re.split(r"\s+(?=\w+=)", options.settings.strip()) if options.settings.strip() else []
+    options.set += [f"folder={options.photos}"] if options.photos else []
     try:
         parameters = load_profile(options.profile, options.set)
         chosen = [find_notebook(name) for name in options.notebooks] or all_notebooks()
+        for key in (option.partition("=")[0] for option in options.set):
+            if options.notebooks and key != "folder" and not any(key in parameters[name] for name in chosen):
+                raise ProfileError(f"--set {key}: {', '.join(chosen)} has no such parameter")
         _refuse_what_cannot_run(chosen, parameters)
     except ProfileError as error:
         print(error, file=sys.stderr)
@@ -190,8 +214,11 @@ def _refuse_what_cannot_run(chosen: list[str], parameters: dict[str, dict[str, A
     """Raise ProfileError before anything runs if the photographs are not there, or under a launcher of several
     processes unless there is one notebook, which trains: a launcher brings its processes together once."""
     for values in parameters.values():
-        if values.get("folder") and not (folder := from_root(values["folder"])).is_dir():
-            raise ProfileError(f"the folder of photographs {folder} does not exist")
+        given = values.get("folder", "")
+        for folder in [given] if from_root(given).is_dir() else given.split(","):
+            if given and not (place := from_root(folder.strip())).is_dir():
+                what = "is a file, and not a folder of photographs" if place.exists() else "does not exist"
+                raise ProfileError(f"the folder of photographs {place} {what}")
     if processes.count() > 1 and len(chosen) > 1:
         raise ProfileError("several processes run one notebook at a time; `--launch` launches each by itself")
     if processes.count() > 1 and not _trains(chosen[0]):

@@ -134,6 +134,18 @@ def test_a_file_that_is_not_the_manifests_is_named_and_the_building_goes_on_when
     assert np.array_equal(held, expected(photos))
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "another shape"])
+def test_a_damaged_cache_is_named_and_made_again(photos, data, capsys, damage):
+    whole = np.array(cached_photographs(photos, SIZE, data))
+    path = cache.cache_path(photos.usable, SIZE, data)
+    content = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "another shape": content}[damage])
+    if damage == "another shape":
+        np.save(path, whole[:-1])
+    assert np.array_equal(cached_photographs(photos, SIZE, data), whole)
+    assert f"{path} is damaged" in capsys.readouterr().out
+
+
 def test_names_the_file_that_the_manifest_calls_usable_but_is_not(photos, data):
     rows = photos.manifest.copy()
     rows.loc[rows.path == "broken.jpg", ["split", "reason"]] = ["train", ""]

@@ -258,3 +258,29 @@ def test_weights_are_checked_against_a_list_of_digests_that_names_them(tmp_path)
         read_generator(path)
     (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  other.safetensors\n")
     assert same(read_generator(path)[0], unet(1))
+
+
+@pytest.mark.parametrize("form", ["{d}  {n}", "{d} *{n}", "{d}  ./{n}", "SHA256 ({n}) = {d}", "\\{d}  {n}"])
+def test_digests_are_read_in_every_form_that_sha256sum_writes(form):
+    line = form.format(d="ab" * 32, n="net_G.safetensors")
+    assert weights.listed_digests(f"# a comment\n{line}\n") == {"net_G.safetensors": "ab" * 32}
+
+
+@pytest.mark.parametrize("wrap", [lambda s: {"generator_state_dict": s}, lambda s: {"G": s}, lambda s: s])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "net_G.module.", "module._orig_mod."])
+def test_weights_of_other_trainings_load(tmp_path, wrap, prefix):
+    net_G = unet()
+    torch.save(wrap({prefix + name: tensor for name, tensor in net_G.state_dict().items()}), tmp_path / "a.pt")
+    assert same(weights.read_generator(tmp_path / "a.pt")[0], net_G)
+
+
+def test_sizes_beyond_bounds_are_refused_before_anything_is_built(tmp_path):
+    state = {f"model.model.{k}.weight": torch.zeros(1, 1, 1, 1) for k in range(4000)}
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(weights.CheckpointError, match="holds 4,000 convolutions"):
+        weights.read_generator(tmp_path / "a.pt")
+    for field, value in {"size": 10**9, "n_down": 40, "num_filters": 10**6, "size ": "256"}.items():
+        config = {"architecture": "unet", field.strip(): value}
+        weights.save_weights(unet(), tmp_path / "b.safetensors", {"generator": config})
+        with pytest.raises(weights.CheckpointError, match=f"{field.strip()} is .* must be a whole number from 1 to"):
+            weights.read_generator(tmp_path / "b.safetensors")

@@ -1,11 +1,12 @@
 """The headless runner: what it refuses before it starts, what it leaves behind when it ends, and what it runs again."""
 
 import io
+import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,13 +146,38 @@ def test_what_does_not_fit_is_refused_and_nothing_runs(root, capsys, words, mess
 
 
 @pytest.mark.parametrize("target, words", [("run", ["02"]), ("run-all", ["--changed"])])
-def test_make_hands_everything_on_and_a_folder_with_spaces_as_one_word(target, words):
-    settings = ["PROFILE=photos", "PHOTOS=/tmp/my photos", "SET=epochs=1 lr_G=0.1", "LAUNCH=--multi_gpu -n 4"]
-    command = ["make", "--dry-run", "--old-file=.venv/.installed", target, "NB=02", *settings]
+def test_make_hands_everything_on_as_it_is(target, words, tmp_path):
+    """Spaces, quotes, dollars and commas too."""
+    (tmp_path / "told.py").write_text("import json, sys; print(json.dumps(sys.argv[1:]))")
+    photos, settings = "/x/Anna's photos, $5", "epochs=1 judged=ResNet18, L1 (03) lr_G=0.1"
+    values = ["PROFILE=photos", f"PHOTOS={photos}", f"SET={settings}", "LAUNCH=--multi_gpu -n 4"]
+    command = ["make", "--silent", "--old-file=.venv/.installed", target, "NB=02", *values]
+    command.append(f"PY={sys.executable} {tmp_path / 'told.py'}")
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    line = next(line for line in printed.splitlines() if "run.py" in line)
-    given = ["--set", "folder=/tmp/my photos", "--set", "epochs=1", "--set", "lr_G=0.1", "--launch=--multi_gpu -n 4"]
-    assert shlex.split(line)[1:] == ["notebooks/tools/run.py", "--profile", "photos", *given, *words]
+    given = ["--profile", "photos", "--photos", photos, "--settings", settings, "--launch=--multi_gpu -n 4"]
+    assert json.loads(printed) == ["notebooks/tools/run.py", *given, *words]
+
+
+def test_settings_end_where_the_next_key_begins(root, capsys):
+    run.main(["--profile", "tiny", "--settings", "folder=/x/my photos, 1 epochs=many", "02"])
+    assert "--set epochs=many: epochs is 'many', which is no int" in capsys.readouterr().err
+    run.main(["--profile", "tiny", "--photos", "/x/my photos, /y"])
+    assert "the folder of photographs /x/my photos does not exist" in capsys.readouterr().err
+    (root / "file").touch()
+    run.main(["--profile", "tiny", "--photos", str(root / "file")])
+    assert "is a file, and not a folder of photographs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [([], "say which: make clean PROFILE=sample"), (["PROFILE="], "there is no profile ''")]
+    + [([f"PROFILE={name}"], f"there is no profile '{name}'") for name in ("published", "..", "no such")],
+)
+def test_clean_deletes_a_profiles_own_folder_alone(given, reason):
+    done = subprocess.run(["make", "--dry-run", "clean", *given], cwd=ROOT, capture_output=True, text=True)
+    assert "rm -rf" in done.stdout and '"outputs/$LAB_PROFILE"' in done.stdout.replace("$$", "$")
+    done = subprocess.run(["make", "clean", *given], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and reason in done.stderr and (ROOT / "outputs" / "published").is_dir()
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -242,6 +268,18 @@ def test_a_signal_to_the_runner_lets_the_notebook_save_and_ends_the_run(root, mo
     assert not (root / "outputs" / "tiny" / "02_second").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_cell_is_not_lost(root, monkeypatch, capsys, number):
+    def starting(*_):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+        raise AssertionError("the signal was lost")
+
+    monkeypatch.setattr(run, "_execute", starting)
+    assert run.main(["--profile", "tiny"]) == 130
+    assert "01_first was stopped before its first cell" in capsys.readouterr().err
+
+
 # --- running again ----------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +289,7 @@ def ran(root, monkeypatch) -> Callable[..., list[str]]:
     imports `colorize_lib.used`, which imports `deep` late. No cell is executed."""
     names: list[str] = []
 
-    def execute(name, running, parameters):
+    def execute(name, running, parameters, begun):
         names.append(name)
         nbformat.write(new_notebook(cells=[new_code_cell(f"{len(names)}")]), running)
 

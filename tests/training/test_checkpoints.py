@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from colorize_lib.models.weights import CheckpointError, read_checkpoint
+from colorize_lib.models.weights import CheckpointError, note_digest, read_checkpoint
 from colorize_lib.training.checkpoints import Checkpoints, set_state, state_of
 from colorize_lib.training.trainable import TrainableModel
 
@@ -81,6 +81,36 @@ def test_if_every_checkpoint_is_corrupt_that_is_an_error(kept):
         path.write_bytes(b"")
     with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="every checkpoint in .* is corrupt"):
         kept.load()
+
+
+@pytest.mark.filterwarnings("ignore:checkpoint")
+def test_after_the_newest_two_the_best_is_tried_and_a_second_call_does_not_start_anew(kept):
+    for path in kept.folder.glob("epoch-*"):
+        (path / "state.pt").write_bytes(b"")  # the best one's file is a hard link to one of them
+    best = next(kept.folder.glob("best-*"))
+    torch.save(state(2), best / "new.pt")
+    (best / "state.pt").unlink()
+    (best / "new.pt").rename(best / "state.pt")
+    note = json.loads((best / "checkpoint.json").read_text())
+    note["sha256"] = hashlib.sha256((best / "state.pt").read_bytes()).hexdigest()
+    note["note_sha256"] = note_digest(note)
+    (best / "checkpoint.json").write_text(json.dumps(note))
+    assert kept.load()[1]["epoch"] == 2
+    (best / "state.pt").write_bytes(b"")
+    for _ in range(2):  # the second call finds none but those that were set aside
+        with pytest.raises(CheckpointError, match="every checkpoint in .* is corrupt; delete the folder"):
+            kept.load()
+
+
+@pytest.mark.parametrize(("change", "reason"), [({"best_L1": 0}, "is not what was written"), ({"epoch": 9}, "another")])
+def test_a_note_that_was_changed_or_is_of_another_checkpoint_is_corrupt(kept, change, reason):
+    path = kept.folder / "epoch-00003-batch-0000000"
+    note = json.loads((path / "checkpoint.json").read_text()) | change
+    if "epoch" in change:
+        note["note_sha256"] = note_digest(note)
+    (path / "checkpoint.json").write_text(json.dumps(note))
+    with pytest.raises(CheckpointError, match=reason):
+        read_checkpoint(path)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(kept, monkeypatch):
