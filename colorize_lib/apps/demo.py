@@ -117,11 +117,18 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
         save_picture(small, path)
         return str(path)
 
+    def uploaded(upload: str) -> Path:
+        """The file of an upload. Raises Refused for another one of this machine."""
+        path = Path(upload).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise Refused("This file was not uploaded here.")
+        return path
+
     def take(upload: str | None):
         """Show a photograph that was uploaded, or why it cannot be coloured, and clear what was shown of the last."""
         before, sentence = None, ""
         try:
-            before = preview(read_upload(Path(upload))) if upload else None
+            before = preview(read_upload(uploaded(upload))) if upload else None
         except Refused as refused:
             sentence = str(refused)
         return {
@@ -157,7 +164,7 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
 
     def colour(upload: str, before: str, count: int, saturation: float, vividness: float):
         """Colour the photograph; the first colouring is compared and offered for download."""
-        source, target, found = Path(upload), folder / uuid.uuid4().hex, []
+        source, target, found = uploaded(upload), folder / uuid.uuid4().hex, []
         suffix = source.suffix if source.suffix.lower() in FORMATS else ".png"
         for number, result in enumerate(paint(upload, read_upload(source), count, saturation, vividness), 1):
             name = f"{source.stem}_coloured{f'-{number}' if count > 1 else ''}{suffix}"

@@ -28,6 +28,7 @@ from .sources import SOURCES, Listing
 
 COLUMNS = ["path", "class", "width", "height", "sha256", "split", "reason"]
 COPY = "duplicate"  # how the reason begins of a copy that would be on both sides
+GREY = "greyscale"
 FORMAT = 2  # part of the key of a manifest: raise it when another rule examines or splits
 
 
@@ -115,7 +116,7 @@ def find_photographs(config: PhotoConfig, data_dir: Path = DATA_DIR, size: int =
     if photos.streamed and (config.manifest or config.n_images not in (0, len(rows))):
         raise ValueError(f"{listing.root} holds a finished draw: set n_images=0, and leave `manifest` empty")
     processes.say(f"{photos.summary()} [{path.name}]")
-    bad = rows[(rows.reason != "") & ~rows.reason.str.startswith(COPY)]
+    bad = rows[(rows.reason != "") & ~rows.reason.str.startswith((COPY, GREY))]  # those two are no fault of the files
     if len(bad) > 0.2 * len(rows):
         raise ValueError(
             f"{len(bad):,} of the {len(rows):,} files examined are unusable, more than 20% (first: {bad.path.iloc[0]}, "
@@ -219,7 +220,7 @@ def _examine(listing: Listing, name: str, min_side: int, size: int) -> tuple[dic
         if min(row["width"], row["height"]) < min_side:
             raise UnusablePhoto(f"too small: {row['width']}x{row['height']}")
         if is_greyscale(image):
-            raise UnusablePhoto("greyscale")
+            raise UnusablePhoto(GREY)
         pixels = resize(image, size) if size else pixels
     except UnusablePhoto as error:
         row["reason"] = str(error)

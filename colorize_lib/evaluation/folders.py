@@ -1,5 +1,6 @@
 """Score a folder of coloured pictures, whoever made them, against the true ones, by the figures of `scores`."""
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,12 +35,12 @@ def match_files(predictions: Path, truths: Path) -> tuple[list[tuple[Path, Path]
             raise FileNotFoundError(f"the folder {folder} does not exist")
     by_name: dict[str, str] = {}
     for path in list_images(truths):
-        if (first := by_name.setdefault(path.rsplit(".", 1)[0], path)) != path:
+        if (first := by_name.setdefault(_name(path), path)) != path:
             raise NothingToScore(f"{first} and {path} in {truths} have the same name; remove one")
     claimed: dict[str, str] = {}
     lone: list[Path] = []
     for path in list_images(predictions):
-        name = path.rsplit(".", 1)[0]
+        name = _name(path)
         while name not in by_name and "_" in name.rsplit("/", 1)[-1]:
             name = name.rsplit("_", 1)[0]
         if name not in by_name:
@@ -52,6 +53,11 @@ def match_files(predictions: Path, truths: Path) -> tuple[list[tuple[Path, Path]
         raise NothingToScore(f"{what}: a prediction of a.jpg is called a.png or a_anything.png (or .jpg, .webp, .tif)")
     matched = [(predictions / claimed[name], truths / by_name[name]) for name in sorted(claimed)]
     return matched, lone, [truths / path for name, path in by_name.items() if name not in claimed]
+
+
+def _name(path: str) -> str:
+    """A file's name without its ending, in one form of Unicode: an umlaut can be one sign or two."""
+    return unicodedata.normalize("NFC", path.rsplit(".", 1)[0])
 
 
 def score_folders(

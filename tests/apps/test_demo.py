@@ -386,3 +386,12 @@ def test_vividness_is_another_reading_of_one_belief_in_a_browser(demo, chromium,
         np.asarray(Image.open(got)), Colorizer(vivid.net_G, config, "cpu", vividness=0)(source)
     )
     assert not np.array_equal(np.asarray(Image.open(got)), colorizer_of(config)(source))
+
+
+def test_another_file_of_this_machine_is_not_shown(demo, colorizer, tmp_path):
+    """As a request of one's own to the queue would ask for it."""
+    path = tmp_path / "private.png"
+    photograph().save(path)
+    page = demo.build_page(colorizer, tmp_path / "uploads")
+    take = next(one.fn for one in page.fns.values() if one.name == "take")
+    assert "This file was not uploaded here." in list(take(str(path)).values())

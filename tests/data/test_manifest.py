@@ -293,6 +293,14 @@ def test_lists_a_file_that_cannot_be_opened(folder, data, monkeypatch, find):
     assert (rows.reason["photo-04.jpg"], rows.split["photo-04.jpg"]) == ("unreadable: Permission denied", "")
 
 
+def test_grey_photographs_among_them_are_left_out_and_counted(tmp_path, data, find, capsys):
+    save_photographs(tmp_path, 8)
+    for k in range(6):
+        save(grey_photograph(k), tmp_path / f"grey-{k}.png")
+    assert len(find(tmp_path, data).usable) == 8
+    assert "6 greyscale" in capsys.readouterr().out
+
+
 def test_accepts_a_fifth_of_unusable_files_and_no_more(tmp_path, data, find):
     save_photographs(tmp_path, 8)
     for name in ("a.jpg", "b.jpg"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,10 @@ def emptied(folder: Path) -> Path:
     for path in folder.rglob("*.png"):
         path.write_bytes(b"")
     return folder
+
+
+def test_names_match_in_any_form_of_unicode(tmp_path):
+    for folder, form in (("a", "NFC"), ("b", "NFD")):
+        save(photograph(), tmp_path / folder / f"{unicodedata.normalize(form, 'Großmütter')}.png")
+    (pair,), *lones = match_files(tmp_path / "a", tmp_path / "b")
+    assert [path.parent.name for path in pair] == ["a", "b"] and lones == [[], []]
