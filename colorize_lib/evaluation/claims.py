@@ -137,6 +137,19 @@ def in_words(test: dict) -> str:
     return words + (f", beyond {test['beyond'][0]} against {test['beyond'][1]}" if "beyond" in test else "")
 
 
+def for_readers(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """`Claims.verdicts` as a table to read: a claim's words and verdict stand once."""
+    effects = [
+        f"{of.effect:+.3g} [{of.low:.3g}, {of.high:.3g}]" if of.seeds > 0 else "" for of in verdicts.itertuples()
+    ]
+    shown = verdicts[["claim", "says", "test"]].assign(effect=effects, seeds=verdicts.seeds.astype("Int64"))
+    shown["verdict"] = verdicts.verdict
+    again = shown.claim.duplicated()
+    for column in ("claim", "says", "verdict"):
+        shown[column] = shown[column].mask(again, "")
+    return shown.astype(object).where(shown.notna(), "").set_index("claim")
+
+
 def main_figures(record: dict) -> dict[str, float]:
     """The figures of a record's own reading, which its photographs have too."""
     judge = record["judge"]

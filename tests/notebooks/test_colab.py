@@ -122,7 +122,10 @@ def test_notebook_02_runs_in_colab(repository, environment, content, tmp_path, m
     assert set(environment.where("colorize_lib", *modules, cwd=content).values()) == {None}
     installed = distributions(environment.site)
 
+    drive = tmp_path / "drive"  # as if Google Drive were mounted there
+    drive.mkdir()
     variables = {"COLAB_RELEASE_TAG": "release-colab", "COLORIZE_LAB_URL": repository.as_uri()}
+    variables["COLORIZE_LAB_DRIVE"] = str(drive)
     install_kernel(environment, tmp_path / "jupyter", variables)
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.delenv("PYTHONPATH", raising=False)
@@ -139,6 +142,7 @@ def test_notebook_02_runs_in_colab(repository, environment, content, tmp_path, m
     clone = content / "colorize-lab"
     assert executed.cells[-1].outputs[0].text.strip() == str(clone / "colorize_lib" / "__init__.py")
     assert [path.name for path in content.iterdir()] == ["colorize-lab"]
+    assert (clone / "outputs" / "colab").resolve() == drive / "colorize-lab"
     run = clone / "outputs" / "test" / NOTEBOOK.stem
     assert json.loads((run / "metrics.json").read_text())["epochs"] == parameters["epochs_long"]
     commit = call("git", "rev-parse", "HEAD", cwd=repository).strip()
@@ -163,7 +167,15 @@ print(json.dumps([started, sys.path == path]))
 """
 
 
-@pytest.mark.parametrize("variables", [{}, {"COLAB_RELEASE_TAG": "release-colab", "PATH": ""}])
+IN_COLAB = {"COLAB_RELEASE_TAG": "release-colab", "PATH": ""}
+
+
+def test_in_place_of_a_strangers_repository_it_says_what_to_set(content):
+    done = subprocess.run([sys.executable, "-c", BOOTSTRAP], cwd=content, env=IN_COLAB, capture_output=True, text=True)
+    assert done.returncode == 1 and "in place of your--name" in done.stderr and list(content.iterdir()) == []
+
+
+@pytest.mark.parametrize("variables", [{}, IN_COLAB | {"COLORIZE_LAB_URL": "/nowhere"}])
 def test_bootstrap_does_nothing_outside_colab_and_starts_a_process_in_it(content, variables, monkeypatch):
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
     started, same_path = json.loads(call(sys.executable, "-c", WATCHED, BOOTSTRAP, cwd=content, **variables))
