@@ -5,11 +5,13 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; every figure in it,
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "outputs" / "published"
 COLOUR = "val_colorfulness"
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not resolved by these data"
 
 
 def published(folder: str) -> dict:
@@ -54,6 +56,7 @@ def answers() -> dict[str, str]:
     data, epochs = published("01_data_exploration")["photographs"], published("02_baseline_unet_cgan")["epochs"]
     cifar = published("05_cifar10_cgan")
     mae, colour = ({name: of.get(key) for name, of in cifar["validation"].items()} for key in ("val_mae", COLOUR))
+    counts = Counter({row["claim"]: row["verdict"] for row in published("08_claims")["verdicts"]}.values())
     without = cifar["collapse"]["S4 without BatchNorm, L1, cosine"]
     lowest, nearest = (min(judged, key=lambda name: judged[name][of]) for of in ("l1_ab", "colorfulness_gap_per_image"))
     errors = published("07_colorize_your_photos")["errors"].values()
@@ -73,8 +76,21 @@ def answers() -> dict[str, str]:
         "06": f"Least error: {lowest}. Nearest to each photograph's colourfulness: {nearest}.",
         "07": f"The first release errs less than grey on {below} of {len(errors)} photographs that packages ship; the "
         "newer generator of `weights/` painted the picture above.",
+        "08": f"{counts[HOLDS]} claims hold, {counts[FAILS]} do not, {counts[OPEN]} are not resolved.",
         "09": "All results of a profile on one page.",
     }
+
+
+def claims() -> str:
+    """Of the reports' claims with one test the ten whose effects are clearest: how many times its half interval."""
+    tested = published("08_claims")["verdicts"]
+    names = Counter(row["claim"] for row in tested)
+    single = [row for row in tested if names[row["claim"]] == 1 and row["effect"] is not None]
+    single.sort(key=lambda row: -abs(row["effect"]) / (row["high"] - row["low"]))
+    rows = ["| | claim | verdict |", "|---|---|---|"]
+    for row in sorted(single[:10], key=lambda row: int(row["claim"][1:])):
+        rows.append(f"| {row['claim']} | {row['says'].partition(' (')[0]} | {row['verdict']} |")
+    return "\n".join(rows)
 
 
 def notebooks() -> str:
@@ -92,7 +108,7 @@ def notebooks() -> str:
 
 def filled(readme: str) -> str:
     """The README with its tables made anew."""
-    for name, table in (("results", results()), ("notebooks", notebooks())):
+    for name, table in (("results", results()), ("claims", claims()), ("notebooks", notebooks())):
         between = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         readme, count = between.subn(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", readme)
         if count != 1:
