@@ -1,6 +1,7 @@
 """Any image to 8-bit sRGB, by what it says of itself: depth, colour profile, a PNG's gamma, white and transparency."""
 
 import io
+import logging
 from contextlib import suppress
 
 import numpy as np
@@ -116,6 +117,7 @@ def _by_tifffile(content: bytes) -> Image.Image:
     """A TIFF's first page, 8 bits a channel. Raises UnusablePhoto for floats outside of [0,1], and other kinds."""
     import tifffile  # takes a while to import, and few need it
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is in the error
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page = file.pages[0]
