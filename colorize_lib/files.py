@@ -1,14 +1,18 @@
 """Files that are either whole or not there, their digests, and where outputs, data and the shipped weights are."""
 
+import errno
 import hashlib
 import os
 import platform
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk that is full, and of one's share of it
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent
@@ -27,12 +31,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial")  # short: the name may be as long as names can be
     try:
-        yield partial
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with full_disk_named(path):
+            yield partial
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(path: Path, needed: int = 0) -> Iterator[None]:
+    """Have the error of a full disk name the file, what it needs (bytes, where that is known) and what is free."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch.save's is a RuntimeError
+        if getattr(error, "errno", 0) not in FULL and "failed writing file" not in str(error):
+            raise
+        wants = f"it takes {needed / 1e6:,.1f} MB, and " if needed else ""
+        free = shutil.disk_usage(path.parent).free / 1e6
+        raise OSError(errno.ENOSPC, f"No space left on device for {path}: {wants}{free:,.1f} MB are free") from error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from ..files import DATA_DIR
+from ..files import DATA_DIR, full_disk_named
 from ..images import read_square
 from ..runs import processes
 from ..runs.progress import Progress
@@ -90,11 +90,12 @@ class GrowingCache:
     def add(self, photographs: Iterable[np.ndarray]) -> int:
         """Add photographs, uint8 (size,size,3) each, and bring all to the disk; returns how many they were."""
         before = self.count
-        for pixels in photographs:
-            self.file.write(np.ascontiguousarray(pixels))
-            self.count += 1
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with full_disk_named(self.path):
+            for pixels in photographs:
+                self.file.write(np.ascontiguousarray(pixels))
+                self.count += 1
+            self.file.flush()
+            os.fsync(self.file.fileno())
         return self.count - before
 
     def cut(self, count: int) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..files import sha256
+from ..files import full_disk_named, sha256
 from ..models.weights import CheckpointError, note_digest, read_checkpoint
 from .trainable import TrainableModel
 
@@ -38,7 +38,8 @@ class Checkpoints:
         if not final.exists():
             partial = self._partial(final)
             partial.mkdir(parents=True)
-            torch.save(state, partial / "state.pt")
+            with full_disk_named(partial / "state.pt", _size(state)):
+                torch.save(state, partial / "state.pt")
             note = {"epoch": epoch, "batch": batch, **note, "sha256": sha256(partial / "state.pt")}
             note["note_sha256"] = note_digest(note)
             (partial / "checkpoint.json").write_text(json.dumps(note, indent=1))
@@ -116,6 +117,14 @@ def set_state(model: TrainableModel, state: dict) -> None:
     torch.set_rng_state(rng["torch"])
     if torch.cuda.is_available() and len(rng["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(rng["cuda"])
+
+
+def _size(state) -> int:
+    """The bytes of all tensors in nested dicts and lists."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return sum(map(_size, parts))
 
 
 def _fsync(path: Path) -> None:

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,8 @@ def _execute_and_keep(
                     raise PapermillExecutionError(index, number, cell.source, "UnfinishedNotebook", told, [])
             running.replace(final)
         finally:
-            if running.exists():
+            with suppress(ValueError, OSError):  # half a notebook, of a disk that is full, is none
+                nbformat.read(running, as_version=4)
                 running.replace(failed)
     write_text(record, json.dumps(read, indent=1))
 

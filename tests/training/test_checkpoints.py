@@ -152,3 +152,13 @@ def test_the_state_of_every_random_generator_comes_back_from_a_file(kept):
     assert draw() != expected
     set_state(NOTHING, kept.load()[0])
     assert draw() == expected
+
+
+def test_a_full_disk_is_named_with_what_is_needed(kept, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0")
+
+    monkeypatch.setattr(torch, "save", full)
+    big = {"networks": {"net_G": {"weight": torch.zeros(500_000)}}}
+    with pytest.raises(OSError, match=r"No space left on device for .*state\.pt: it takes 2\.0 MB, and .* MB are free"):
+        kept.save(4, 0, big, {})
