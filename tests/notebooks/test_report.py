@@ -27,7 +27,18 @@ MACHINE = "/home/somebody/colorize-lab"
 REVIEWED = {
     "08": {"forest", "epochs", "photographs", "lambda_error", "lambda_colourfulness"},
     "01": {"sizes", "planes", "colours", "ab_histogram"},
-    "02": {"game", "losses_s1", "losses_s2", "validation", "step_by_step_s1", "step_by_step_s2", "showcase"},
+    "02": {
+        "unet",
+        "patchgan",
+        "training_step",
+        "game",
+        "losses_s1",
+        "losses_s2",
+        "validation",
+        "step_by_step_s1",
+        "step_by_step_s2",
+        "showcase",
+    },
     "03": {"loss", "validation", "step_by_step", "beliefs", "bins", "frontier", "readings"},
     "04": {
         "distribution",
