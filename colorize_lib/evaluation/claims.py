@@ -107,10 +107,17 @@ class Claims:
         for claim, of in self.plan["claims"].items():
             effects = [self.effect(test) for test in of["tests"]]
             said = NOT_RUN if None in effects else verdict(effects, [test["side"] for test in of["tests"]])
+            why = self.missing(of["tests"]) if said == NOT_RUN else ""
             for test, one in zip(of["tests"], effects, strict=True):
                 words = {"claim": claim, "says": of["says"], "test": in_words(test), "side": test["side"]}
-                rows.append(words | (one or {}) | {"verdict": said})
+                rows.append(words | (one or {}) | {"verdict": said, "why": why})
         return pd.DataFrame(rows)
+
+    def missing(self, tests: list[dict]) -> str:
+        """How many trainings of the arms of some tests have no record, and of which arms."""
+        arms = {arm for test in tests for arm in [test.get("arm"), test.get("than"), *test.get("beyond", [])] if arm}
+        left = {arm: len(self.seeds(arm)) - len(self.records(arm)) for arm in arms}
+        return f"{sum(left.values())} trainings are missing: {', '.join(arm for arm in sorted(left) if left[arm])}"
 
     def table(self) -> pd.DataFrame:
         """Every arm whose seeds are all there: its means on *judge*, and against its base that of `primary`."""
@@ -143,7 +150,7 @@ def for_readers(verdicts: pd.DataFrame) -> pd.DataFrame:
         f"{of.effect:+.3g} [{of.low:.3g}, {of.high:.3g}]" if of.seeds > 0 else "" for of in verdicts.itertuples()
     ]
     shown = verdicts[["claim", "says", "test"]].assign(effect=effects, seeds=verdicts.seeds.astype("Int64"))
-    shown["verdict"] = verdicts.verdict
+    shown["verdict"] = verdicts.verdict + verdicts.why.map(lambda why: f" ({why})" if why else "")
     again = shown.claim.duplicated()
     for column in ("claim", "says", "verdict"):
         shown[column] = shown[column].mask(again, "")

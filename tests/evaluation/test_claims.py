@@ -110,6 +110,9 @@ def test_verdicts_and_the_table_of_arms_come_from_the_records(planned):
     table = planned.verdicts()
     assert table.verdict.tolist() == [HOLDS, NOT_RUN] and 0.8 < table.effect[0] < 1.2
     assert table.test[0] == "larger, by far: l1_ab against own"
+    assert table.why.tolist() == ["", "3 trainings are missing: later"]
+    read = claims.for_readers(table)
+    assert read.verdict["C2"] == "not run here (3 trainings are missing: later)" and read.effect["C1"].startswith("+")
     arms = planned.table()
     assert list(arms.index) == ["own", "larger, by far"] and arms.effect.iloc[1] == pytest.approx(table.effect[0])
 
