@@ -60,6 +60,15 @@ def runs(records: dict[str, Record]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["commit", "run on", "device", "torch"])
 
 
+def commits(runs: pd.DataFrame) -> str:
+    """Whether the figures are of one commit; `runs` as above."""
+    groups = runs.groupby("commit").groups
+    if len(groups) < 2:
+        return "All figures are of one commit."
+    each = "; ".join(f"{commit}: {', '.join(name[:2] for name in names)}" for commit, names in groups.items())
+    return f"The figures are of {len(groups)} commits, and compare only as far as these agree ({each})."
+
+
 def scores(records: dict[str, Record]) -> pd.DataFrame:
     """Notebook 06's figures with their intervals, as `tables.estimates` gives them; empty if it has not been run."""
     path = records["06"].folder / "scores.csv"

@@ -84,6 +84,12 @@ def test_findings_are_what_the_notebooks_answered_in_their_order(profile):
     assert found == ["**02** It can.", "**02** A little.", "**06** Grey wins."]
 
 
+def test_a_run_that_mixes_commits_says_so():
+    runs = pd.DataFrame({"commit": ["aaaaaaa", "bbbbbbb", "aaaaaaa"]}, index=["01_data", "02_baseline", "03_resnet18"])
+    assert "2 commits" in results.commits(runs) and "(aaaaaaa: 01, 03; bbbbbbb: 02)" in results.commits(runs)
+    assert results.commits(runs.iloc[[0, 2]]) == "All figures are of one commit."
+
+
 def test_what_was_not_run_is_left_out(tmp_path):
     records = results.read_records(tmp_path)
     assert list(results.findings(records)) == [] and results.package_strip(records) == ({}, [])
