@@ -154,7 +154,8 @@ def for_readers(verdicts: pd.DataFrame) -> pd.DataFrame:
     again = shown.claim.duplicated()
     for column in ("claim", "says", "verdict"):
         shown[column] = shown[column].mask(again, "")
-    return shown.astype(object).where(shown.notna(), "").set_index("claim")
+    shown = shown.astype(object).where(shown.notna(), "").set_index("claim")
+    return shown[["verdict", "says", "effect", "test", "seeds"]]  # what a phone shows first
 
 
 def main_figures(record: dict) -> dict[str, float]:
