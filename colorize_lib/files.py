@@ -67,6 +67,7 @@ def held(folder: Path) -> Iterator[None]:
         holder.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
+        holder.unlink(missing_ok=True)
         lock.release()
 
 

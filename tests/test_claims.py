@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -130,6 +131,8 @@ def test_an_encoder_is_probed_and_fine_tuned(bench, monkeypatch):
     monkeypatch.setattr(
         photos, "second", (rows.assign(**{"class": np.where(np.arange(len(rows)) % 2, "a", "b")}), pixels)
     )
+    few = partial(importlib.import_module("probe").fine_tuned, epochs=2)
+    monkeypatch.setattr(importlib.import_module("pretext"), "fine_tuned", few)
     fields = {"learns": "labels", "photographs": 16, "epochs": 1, "batch": 8, "size": 32, "lr": 0.001}
     record = arms.pretext(fields, 0, photos, make_accelerator("cpu", "no"))
     assert set(record["photographs"]["probe"]) <= {0, 1} and len(record["photographs"]["finetuned"]) >= 2

@@ -80,6 +80,7 @@ def test_the_strip_goes_from_the_lowest_error_to_the_highest(profile):
 def test_findings_are_what_the_notebooks_answered_in_their_order(profile):
     change(profile, "06", answer=["Grey wins."])
     change(profile, "02", answer=["It can.", "A little."])
+    change(profile, "05", answer=[])
     change(profile, "08", answer=[])
     found = list(results.findings(results.read_records(profile)))
     assert found == ["**02** It can.", "**02** A little.", "**06** Grey wins."]

@@ -15,11 +15,13 @@ from PIL import Image
 from tiny_training import BATCHES, loaders, optimize_and, tiny_model, tiny_run, train
 from torch import nn
 
+from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.evaluation.metrics import validate
+from colorize_lib.files import held
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.runs.run import Run
 from colorize_lib.training.checkpoints import Checkpoints
-from colorize_lib.training.gan import MainModel
+from colorize_lib.training.gan import GanConfig, MainModel
 from colorize_lib.training.interrupts import TrainingInterrupted
 from colorize_lib.training.loop import LoopConfig, NonFiniteLoss, pretrain_generator, train_model
 from colorize_lib.training.trainable import RegressionModel
@@ -201,3 +203,20 @@ def test_a_bad_loss_stops_the_run_by_name_and_keeps_the_last_good_checkpoint(
     assert kept[-1:] == ["epoch-00001-batch-0000000"] * before
     assert ("The last good checkpoint is in" in str(error.value)) == bool(kept)
     assert_same_run(train(tmp_path, EPOCHS), straight)
+
+
+def test_a_second_training_of_the_same_run_is_told_who_holds_it(tmp_path):
+    run = tiny_run(tmp_path)
+    with held(run.path), pytest.raises(RuntimeError, match=rf"is being written by process {os.getpid()} on"):
+        train(tmp_path, 1)
+    train(tmp_path, 1)  # the folder is free again
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda: LoopConfig(log_every=0), "log_every is 0; it must be above 0"),
+    (lambda: LabLoader(ColorizationDataset(np.zeros((4, 8, 8, 3), np.uint8)), 0, True), "batch_size is 0"),
+    (lambda: GanConfig(n_down_D=6), "n_down_D is 6; it must be from 1"),
+])  # fmt: skip
+def test_settings_that_cannot_be_are_one_sentence(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
