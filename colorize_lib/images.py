@@ -165,10 +165,10 @@ def read_square(path: Path, sha256: str, size: int) -> np.ndarray:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is in the manifest but not on the disk")
-    content = read_file(path)
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"{path} is not the file of the manifest: its sha256 differs. Restore it, or draw anew.")
     try:
+        content = read_file(path)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError(f"{path} is not the file of the manifest: its sha256 differs. Restore it, or draw anew.")
         return resize(read_rgb(content), size)
     except UnusablePhoto as error:
         raise ValueError(f"{path} is usable by the manifest, but {error}") from error

@@ -22,7 +22,11 @@ def kept(source: str | Path, kind: str) -> tuple[dict, list[str]]:
     found: dict = {}
     left: list[str] = []
     exif = Image.Exif()
-    with Image.open(source) as image:
+    try:
+        image = Image.open(source)
+    except Exception:  # Pillow reads it not: a TIFF that tifffile read, say
+        return {}, ["metadata"]
+    with image:
         with suppress(Exception):
             exif = _exif(image)
         if image.info.get("icc_profile"):
@@ -31,7 +35,9 @@ def kept(source: str | Path, kind: str) -> tuple[dict, list[str]]:
             if all(0 < float(value) < 65_536 for value in image.info["dpi"]):
                 found["dpi"] = tuple(float(value) for value in image.info["dpi"])
         xmp = image.info.get("xmp") or image.info.get(XMP_IN_PNG)
-        texts = {key: str(value) for key, value in getattr(image, "text", {}).items() if key != XMP_IN_PNG}
+        texts: dict[str, str] = {}
+        with suppress(Exception):  # the chunks behind the pixels are read now
+            texts = {key: str(value) for key, value in getattr(image, "text", {}).items() if key != XMP_IN_PNG}
         comment = image.info.get("comment")
         iptc = [data for marker, data in getattr(image, "applist", []) if marker == "APP13"]
     xmp = xmp.encode() if isinstance(xmp, str) else xmp

@@ -37,8 +37,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
         if image.mode != "F" and tags.get(TAGS.PhotometricInterpretation) == 0:  # white is 0
             pixels = (2**bits - 1) - pixels
         curve = _curve("L", info)  # 16 bits are kept until the levels are sRGB's, as linear ones are few in the dark
-        levels = _levels(pixels, bits) if curve is None or image.mode == "F" else None
-        if levels is None:
+        if curve is None or image.mode == "F":
+            levels = _levels(pixels, bits)
+        else:
             levels = (np.interp(pixels, np.linspace(0, 2**bits - 1, 256), curve) + 0.5).astype(np.uint8)
         image = Image.fromarray(levels)
     else:
@@ -127,9 +128,8 @@ def _by_tifffile(content: bytes) -> Image.Image:
             profile = page.tags.get(TAGS.ICCProfile)
     except Exception as error:  # tifffile raises many kinds; a codec that is missing is a ValueError
         raise UnusablePhoto(f"not decodable: a TIFF of which tifffile says: {error}") from error
-    if (
-        kind == "CIELAB" and pixels.dtype == np.uint16 and pixels.ndim == 3
-    ):  # L 0 to 65535; a, b signed, 1/256 of a unit
+    if kind == "CIELAB" and pixels.dtype == np.uint16 and pixels.ndim == 3:
+        # L from 0 to 65535; a and b signed, in 1/256 of a unit.
         ab = (pixels[..., 1:3].view(np.int16) >> 8) & 255  # signed bytes
         image = Image.fromarray((np.dstack([pixels[..., :1] / 257 + 0.5, ab])).astype(np.uint8), "LAB")
     else:

@@ -1,6 +1,7 @@
 """Arms of S4's networks on CIFAR-10."""
 
 import numpy as np
+import pandas as pd
 import torch
 from fitting import rounded, train
 from photographs import Photographs
@@ -18,7 +19,6 @@ from colorize_lib.training.gan import GanConfig, MainModel
 def cifar(fields: dict, seed: int, photos: Photographs, accelerator) -> dict:
     """S4's networks on CIFAR-10; every third test image is left to choose by."""
     train_images, test_images = photos.images
-    train_images = train_images.draw(0, seed)
     own = np.flatnonzero(train_images.labels < fields["classes"])
     chosen = np.sort(np.random.default_rng(seed).permutation(own)[: fields["photographs"]])
     judged = np.flatnonzero(
@@ -55,8 +55,6 @@ def cifar(fields: dict, seed: int, photos: Photographs, accelerator) -> dict:
 def half_gains(epochs: list[dict], grey: dict[str, float]) -> dict[str, float]:
     """The epoch by which half of the final gain over grey is had: of red, and the mean of the other hues; one after the
     last for a hue that gained nothing."""
-    import pandas as pd
-
     history = pd.DataFrame(epochs).assign(kind="epoch", epoch=range(1, len(epochs) + 1))
     found = {hue: at or len(epochs) + 1 for hue, at in collapse.half_gain_epochs(history, grey).items()}
     others = [at for hue, at in found.items() if hue not in ("red", "near-grey")]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from notebook_tools import ROOT
 from pictures import photograph, save, save_photographs
@@ -329,6 +330,15 @@ def test_pages_and_transparency(colorize, tmp_path):
     for k in range(3):
         found = np.asarray(Image.open(tmp_path / "all" / f"pages-p{k + 1}.tif").convert("L"), dtype=int)
         assert abs(found - np.asarray(pages[k], dtype=int)).mean() < 3
+
+
+def test_a_file_that_pillow_does_not_read_is_coloured_and_saved_without_its_metadata(colorize, tmp_path):
+    grey = np.tile(np.linspace(0, 65535, 96).astype(np.uint16), (80, 1))
+    layers = np.dstack([grey, np.full_like(grey, 65535)])
+    options = {"photometric": "minisblack", "extrasamples": ["unassalpha"], "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", layers, **options)
+    status, _, err = colorize(tmp_path / "a.tif")
+    assert status == 0 and "saved without metadata" in err and Image.open(tmp_path / "a_color.tif").size == (96, 80)
 
 
 def test_more_pixels_are_allowed_by_an_option(colorize, tmp_path, monkeypatch):

@@ -134,6 +134,14 @@ def test_a_file_that_is_not_the_manifests_is_named_and_the_building_goes_on_when
     assert np.array_equal(held, expected(photos))
 
 
+def test_a_file_that_became_something_else_is_named(photos, data):
+    path = photos.root / photos.usable.path.iloc[0]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=rf"{path} is usable by the manifest, but not a regular file"):
+        cached_photographs(photos, SIZE + 1, data)
+
+
 @pytest.mark.parametrize("damage", ["empty", "cut", "another shape"])
 def test_a_damaged_cache_is_named_and_made_again(photos, data, capsys, damage):
     whole = np.array(cached_photographs(photos, SIZE, data))
