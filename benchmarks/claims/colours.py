@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from fitting import count, means, sums, train
 from photographs import CACHE, Photographs
+from pretext import learn_labels
 from torch import nn
 from torch.nn import functional as F
 
@@ -31,7 +32,11 @@ def colours(fields: dict, seed: int, photos: Photographs, accelerator) -> dict:
     train_dl = photos.on_device(pixels, fields["batch"], train=True, seed=seed, augment=augment)
     distribution.UNIFORM = fields["uniform"]
     widths = tuple(round(fields["width"] * channels) for channels in (256, 160, 96))
-    net = build_light(LightConfig(size=CACHE, encoder=fields["encoder"], widths=widths), fields["encoder_weights"])
+    own = fields["encoder_weights"] == "labels"
+    config = LightConfig(size=CACHE, encoder=fields["encoder"], widths=widths)
+    net = build_light(config, "random" if own else fields["encoder_weights"])
+    if own:
+        learn_labels(net.encoder, photos, seed, photos.pretext, accelerator)
     if "at_eighth" in fields:
         net.ups[1].append(networks.AT_EIGHTH[fields["at_eighth"]](widths[1]))
     if fields["head"] == "ab":
