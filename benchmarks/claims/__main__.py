@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -54,10 +53,6 @@ def main() -> None:
         except Missing as error:
             print(f"{arm}, left out: {error}", flush=True)
             continue
-        strip = record.pop("pictures", None)
-        if strip is not None and seed == 0:
-            with atomic_path(claims.pictures(arm)) as partial:
-                Image.fromarray(strip).save(partial, "JPEG", quality=90)
         with atomic_path(claims.path(arm, seed)) as partial:
             partial.write_text(json.dumps(record))
         times.append(record["seconds"])

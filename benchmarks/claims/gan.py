@@ -9,7 +9,6 @@ from torch import nn
 
 from colorize_lib import color
 from colorize_lib.data.loader import LabLoader
-from colorize_lib.data.shipped import showcase
 from colorize_lib.evaluation import metrics
 from colorize_lib.evaluation.answers import paint_grey
 from colorize_lib.evaluation.perceptual import Lite0
@@ -47,16 +46,7 @@ def gan(fields: dict, seed: int, photos: Photographs, accelerator) -> dict:
     start = train(first, train_dl, score, fields["start_epochs"])
     model = objective(fields, net, accelerator)
     epochs = train(model, train_dl, score, fields["epochs"], first=fields["start_epochs"])
-    record = {"start": start, "epochs": epochs, "parameters": count(net), "pictures": pictures(model.generator, size)}
-    return gan_judged(model.generator, judge_dl, photos) | record
-
-
-@torch.no_grad()
-def pictures(net: nn.Module, size: int) -> np.ndarray:
-    """The showcase coloured, side by side: uint8 (size, 8 size, 3)."""
-    L = showcase("folder", 0, size)["L"].to(next(net.parameters()).device)
-    rgb = color.lab_to_rgb(L, colorize_batch(net, L)).clamp(0, 1) * 255
-    return np.concatenate(list(rgb.round().byte().permute(0, 2, 3, 1).cpu().numpy()), axis=1)
+    return gan_judged(model.generator, judge_dl, photos) | {"start": start, "epochs": epochs, "parameters": count(net)}
 
 
 def objective(fields: dict, net: nn.Module, accelerator) -> TrainableModel:
