@@ -7,7 +7,7 @@ from accelerate.state import AcceleratorState
 from colorize_lib.models.init import init_weights
 from colorize_lib.models.unet import Unet
 from colorize_lib.runs.device import make_accelerator
-from colorize_lib.training.gan import GanConfig, MainModel
+from colorize_lib.training.gan import D_ACCURACY, GanConfig, MainModel
 from colorize_lib.training.trainable import RegressionModel
 
 MODELS = {
@@ -38,4 +38,7 @@ def losses(kind: str, mixed_precision: str, device: str) -> torch.Tensor:
 def test_losses_in_bf16_are_those_of_full_precision_within_half_a_percent(kind, device):
     full, half = losses(kind, "no", device), losses(kind, "bf16", device)
     assert not torch.equal(full, half)
-    torch.testing.assert_close(half, full, rtol=5e-3, atol=0)  # bf16 rounds by up to 0.4 %, means by less
+    shares = len(D_ACCURACY) if kind == "gan" else 0  # of D's answers: whole answers flip
+    n = full.shape[1] - shares
+    torch.testing.assert_close(half[:, :n], full[:, :n], rtol=5e-3, atol=0)  # bf16 rounds by up to 0.4 %, means by less
+    torch.testing.assert_close(half[:, n:], full[:, n:], rtol=0, atol=0.02)
