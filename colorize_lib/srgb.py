@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.ExifTags import Base as TAGS
 
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # brands of Apple's and others' phones
 SRGB = ImageCms.createProfile("sRGB")
@@ -13,12 +14,6 @@ SRGB = ImageCms.createProfile("sRGB")
 
 class UnusablePhoto(ValueError):
     """A file that is no usable colour photograph; the message is the reason."""
-
-
-class TAGS:
-    """Numbers of TIFF tags."""
-
-    BitsPerSample, Compression, PhotometricInterpretation, PlanarConfiguration, ICCProfile = 258, 259, 262, 284, 34675
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -125,7 +120,7 @@ def _by_tifffile(content: bytes) -> Image.Image:
             pixels, kind, bits = page.asarray(), page.photometric.name, page.bitspersample
             if page.planarconfig == 2 and pixels.ndim == 3:
                 pixels = np.moveaxis(pixels, 0, -1)
-            profile = page.tags.get(TAGS.ICCProfile)
+            profile = page.tags.get(TAGS.InterColorProfile)
     except Exception as error:  # tifffile raises many kinds; a codec that is missing is a ValueError
         raise UnusablePhoto(f"not decodable: a TIFF of which tifffile says: {error}") from error
     if kind == "CIELAB" and pixels.dtype == np.uint16 and pixels.ndim == 3:

@@ -16,19 +16,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from colorize_lib.color import lab_to_rgb
 from colorize_lib.data.augment import Augment
 from colorize_lib.data.cache import cached_photographs
 from colorize_lib.data.judging import tune_or_judge
 from colorize_lib.data.loader import ColorizationDataset, LabLoader
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.data.shipped import showcase
-from colorize_lib.evaluation.answers import mean_ab, paint_grey
+from colorize_lib.evaluation.answers import mean_ab, paint_grey, paint_plain
 from colorize_lib.evaluation.metrics import validate
 from colorize_lib.evaluation.scores import evaluate
 from colorize_lib.evaluation.tables import estimates
 from colorize_lib.files import SHIPPED_WEIGHTS
-from colorize_lib.models import GeneratorConfig, LightConfig, build_generator
+from colorize_lib.models import GeneratorConfig, LightConfig, build_generator, fitting_config
 from colorize_lib.models.encoders import build_classifier, classifier_state
 from colorize_lib.models.painting import paint_batch
 from colorize_lib.models.weights import load_generator, save_weights
@@ -96,8 +95,8 @@ def main() -> None:
 
 def judged(nets: dict, train, judge: dict, device) -> dict:
     """Figures with 95 % intervals of these networks, of grey and of the mean colour, on *judge* by group."""
-    mean = mean_ab(LabLoader(train, 100, train=False)).to(device)
-    answers = {"grey": paint_grey, "mean colour": lambda L: lab_to_rgb(L, mean.expand(len(L), 2, *L.shape[2:]))}
+    mean = mean_ab(LabLoader(train, 100, train=False))
+    answers = {"grey": paint_grey, "mean colour": partial(paint_plain, mean)}
     answers |= {name: partial(paint_batch, net) for name, net in nets.items()}
     found = {}
     for name, dl in judge.items():
@@ -118,8 +117,7 @@ def vars_of(options: argparse.Namespace) -> dict:
 
 def train_unet(options, run: Run, accelerator, train, val_dl) -> dict:
     """S1 and S2: the U-Net and the PatchGAN from scratch (on S3's data at another size)."""
-    halvings = (options.size & -options.size).bit_length() - 1
-    config = GeneratorConfig("unet", options.size, min(halvings, 8))
+    config = fitting_config("unet", options.size)
     model = MainModel(build_generator(config), GanConfig(), accelerator)
     train_dl = LabLoader(train, options.batch, train=True, device=accelerator.device)
     shown = showcase("folder", 0, options.size)["L"].to(accelerator.device)

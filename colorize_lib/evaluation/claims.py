@@ -65,10 +65,6 @@ class Claims:
         digest = hashlib.sha256(json.dumps(self.settings(arm), sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{re.sub('[^a-z0-9]+', '-', arm.lower())}-{digest}-{seed}.json"
 
-    def pictures(self, arm: str) -> Path:
-        """Where the showcase lies as an arm's first seed coloured it: the photographs side by side."""
-        return self.path(arm, 0).with_suffix(".jpg")
-
     def records(self, arm: str) -> list[dict]:
         """An arm's records, in the order of the seeds; those that are not there are left out."""
         paths = (self.path(arm, seed) for seed in self.seeds(arm))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
 from ..files import full_disk_named, sha256
 from ..models.weights import CheckpointError, note_digest, read_checkpoint
@@ -121,10 +122,7 @@ def set_state(model: TrainableModel, state: dict) -> None:
 
 def _size(state) -> int:
     """The bytes of all tensors in nested dicts and lists."""
-    if isinstance(state, torch.Tensor):
-        return state.nbytes
-    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    return sum(map(_size, parts))
+    return sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor))
 
 
 def _fsync(path: Path) -> None:

@@ -25,7 +25,7 @@ from ..runs.progress import Progress
 from ..runs.run import Run
 from .checkpoints import Checkpoints, set_state, state_of
 from .interrupts import TrainingInterrupted, stop_requests
-from .position import Meters, Position, create_loss_meters, log_results, update_losses
+from .position import Meters, Position, averages, create_loss_meters
 from .trainable import RegressionModel, TrainableModel
 
 Score = Callable[[nn.Module, LabLoader], dict[str, float]]  # (generator, val_dl) -> figures by name, val_L1 among them
@@ -152,7 +152,8 @@ class _Training:
         self.clock = time.monotonic()  # `seconds` counts training alone
         self.log("epoch", at.epoch_meters, scores)
         validation = ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if name.startswith("val_"))
-        processes.say(f"epoch {at.epoch + 1}/{self.epochs}: {log_results(at.epoch_meters)}; {validation}")
+        means = ", ".join(f"{name} {mean:.5f}" for name, mean in averages(at.epoch_meters).items())
+        processes.say(f"epoch {at.epoch + 1}/{self.epochs}: {means}; {validation}")
         best, at.best_L1 = scores["val_L1"] < at.best_L1, min(scores["val_L1"], at.best_L1)
         at.epoch, at.batch = at.epoch + 1, 0
         at.epoch_meters, at.window_meters = (create_loss_meters(self.model.loss_names) for _ in range(2))
@@ -188,13 +189,14 @@ class _Training:
                 f"{self.iteration - len(steps) + step + 1}.{kept} A lower learning rate or full precision may help."
             )
         for losses in steps:
-            update_losses(losses, at.epoch_meters)
-            update_losses(losses, at.window_meters)
+            for name, loss in zip(self.model.loss_names, losses.tolist(), strict=True):
+                for meters in (at.epoch_meters, at.window_meters):
+                    meters[name] = [meters[name][0] + loss, meters[name][1] + 1]
 
     def log(self, kind: str, meters: Meters, scores: dict[str, float]) -> None:
         at = self.position
         row = {"kind": kind, "epoch": at.epoch + 1, "iteration": self.iteration, "seconds": round(at.seconds, 2)}
-        at.history.append(row | {name: meter.avg for name, meter in meters.items()} | scores)
+        at.history.append(row | averages(meters) | scores)
         self.write_history()
 
     def write_history(self) -> None:
