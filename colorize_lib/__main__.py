@@ -51,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--pages", choices=("first", "all"), default="first", help="of files with several pages (%(default)s)")
     add("--max-pixels", type=float, metavar="M", help="refuse larger photographs, in millions of pixels; default 89")
 
+    add = command("export", _export, "write a generator as ONNX, to colour without torch: in 32 bits, and in 16")
+    add("output", type=Path, nargs="?", metavar="DIR", help="a folder; outputs/onnx by default")
+    add("--weights", help="as of colorize; else the shipped generator, which takes 18 and 9 MB")
+
     add = command("score", _score, "score a folder of coloured pictures against the true ones")
     add("predictions", type=Path, metavar="PRED_DIR", help="coloured pictures: a.png or a_anything.png")
     add("truths", type=Path, metavar="TRUTH_DIR", help="the true ones, with the same names: a.jpg")
@@ -84,8 +88,6 @@ def _colorize(options: argparse.Namespace) -> int:
     from PIL import Image
 
     from .colorizing.batch import check_targets, colorize_files, plan, summary
-    from .colorizing.colorizer import Colorizer
-    from .models.weights import find_weights
 
     if options.max_pixels is not None:
         Image.MAX_IMAGE_PIXELS = round(options.max_pixels * 1e6)
@@ -93,14 +95,42 @@ def _colorize(options: argparse.Namespace) -> int:
     check_targets(pairs)
     if passed:
         _tell(f"passed over: {', '.join(passed)}")
-    weights = find_weights(options.weights)
-    colorizer = Colorizer.load(weights, options.device, size=options.size, vividness=options.vividness)
+    weights, colorizer = _loaded(options)
     colorizer.check(options.samples, options.saturation)
     _tell(f"weights: {weights}, which see {colorizer.size} px")
     names = ("samples", "seed", "saturation", "compare", "force", "pages")
     report = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names})
     print(summary(report))
     return 1 if report["failed"] else 0
+
+
+def _loaded(options: argparse.Namespace) -> tuple:
+    """The weights' path and a colorizer with them; torch is imported for other files than .onnx alone."""
+    if Path(options.weights or "").suffix == ".onnx":
+        from .portable.runner import OnnxColorizer
+
+        return options.weights, OnnxColorizer(options.weights, options.size, options.vividness)
+    from .colorizing.colorizer import Colorizer
+    from .models.weights import find_weights
+
+    weights = find_weights(options.weights)
+    return weights, Colorizer.load(weights, options.device, size=options.size, vividness=options.vividness)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from .data.shipped import showcase
+    from .files import OUTPUTS
+    from .models.weights import find_weights, read_generator
+    from .portable.export import export_onnx
+
+    folder = options.output or OUTPUTS / "onnx"
+    net_G, config = read_generator(find_weights(options.weights))
+    report = export_onnx(net_G, config, folder, showcase("folder", 0, config.size)["L"])
+    for name, about in report.items():
+        print(
+            f"{folder / name}: {about['bytes'] / 1e6:.1f} MB, {about['seconds']:.2f} s for {config.size} px, "
+            f"ab at most {about['ab_difference']:.2g} Lab units from torch's"
+        )
 
 
 def _score(options: argparse.Namespace) -> None:

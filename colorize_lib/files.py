@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk that is full, and of one's share of it
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -56,6 +54,8 @@ def full_disk_named(path: Path, needed: int = 0) -> Iterator[None]:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder that this one writes. Raises RuntimeError that says who holds it."""
+    from filelock import FileLock, Timeout  # all else here needs Python alone
+
     folder.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(folder / ".lock"), folder / ".holder"
     try:

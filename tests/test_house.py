@@ -12,7 +12,7 @@ LIBRARY = "colorize_lib"
 FLOORS = [  # from the ground up: a wing knows itself and the floors below it, never a neighbour on its own floor
     ("color", "files", "metadata", "srgb"),
     ("images", "runs", "models", "figures"),
-    ("data",),
+    ("data", "portable"),
     ("training", "colorizing", "evaluation"),
     ("apps",),
     ("__main__",),

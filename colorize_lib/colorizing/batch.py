@@ -7,14 +7,17 @@ import tempfile
 from collections import Counter
 from contextlib import chdir
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
 from ..files import walk
 from ..images import FORMATS, read_file, read_rgb, save_picture
 from ..runs.progress import Progress, is_headless
-from .colorizer import Colorizer
+
+if TYPE_CHECKING:  # it needs torch, which a generator in an .onnx file does not
+    from ..portable.runner import OnnxColorizer
+    from .colorizer import Colorizer
 
 SUFFIX = "_color"  # of the results' names when they lie beside their sources
 RESULT = re.compile(rf"(.+){SUFFIX}(-p\d+)?(-\d+)?")
@@ -85,7 +88,7 @@ def check_targets(pairs: list[tuple[Path, Path]]) -> None:
 
 
 def colorize_files(
-    colorizer: Colorizer,
+    colorizer: "Colorizer | OnnxColorizer",
     pairs: list[tuple[Path, Path]],
     samples: int = 1,
     seed: int | None = None,

@@ -5,7 +5,6 @@ to full size (`enlarging`) and laid under the photograph's own lightness. (Paddi
 107 long photographs resolve: L1 of ab minus that of squashing, in Lab units, -0.03 [-0.31, 0.22].)
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,11 @@ from PIL import Image
 from torch import nn
 
 from ..images import as_picture
-from ..models import GeneratorConfig
-from ..models.cifar import CifarConfig
+from ..models import AnyConfig, is_fixed, size_step
 from ..models.distribution import ColourDistribution, alpha_and_temperature
 from ..models.painting import colorize_batch
 from ..models.weights import find_weights, read_generator
+from ..portable.runner import OnnxColorizer, check_options, check_size
 from .enlarging import enlarge, small_copy
 
 
@@ -34,7 +33,7 @@ class Colorizer:
     def __init__(
         self,
         net_G: nn.Module,
-        config: GeneratorConfig | CifarConfig,
+        config: AnyConfig,
         device: str | torch.device = "auto",
         size: int | None = None,
         vividness: float | None = None,
@@ -43,11 +42,7 @@ class Colorizer:
             mps = "mps" if torch.backends.mps.is_available() else "cpu"
             device = "cuda" if torch.cuda.is_available() else mps
         self.device, self.size = torch.device(device), config.size if size is None else size
-        fixed = isinstance(config, CifarConfig)
-        step = config.size if fixed else 2**config.n_down if config.architecture == "unet" else 32
-        if self.size % step or self.size < step or (fixed and self.size > step):
-            fit = f"{step} px only" if fixed else f"a multiple of {step}"
-            raise ValueError(f"size {self.size} does not suit this network: use {fit}")
+        check_size(self.size, size_step(config), is_fixed(config))
         self.net_G = net_G.to(self.device).eval()
         if vividness is not None:
             if not self.is_distribution:
@@ -78,17 +73,17 @@ class Colorizer:
     @classmethod
     def load(
         cls, path_or_name: str | Path | None = None, device: str | torch.device = "auto", **options
-    ) -> "Colorizer":
-        """With the weights of a file, a folder or a name, as `weights.find_weights` takes them; options: size,
-        vividness. Raises CheckpointError for what cannot be read."""
+    ) -> "Colorizer | OnnxColorizer":
+        """With the weights of a file, a folder or a name, as `weights.find_weights` takes them, or an .onnx file, which
+        runs on the CPU; options: size, vividness. Raises CheckpointError for what cannot be read, and as OnnxColorizer
+        does."""
+        if Path(path_or_name or "").suffix == ".onnx":
+            return OnnxColorizer(path_or_name, **options)
         return cls(*read_generator(find_weights(path_or_name)), device, **options)
 
     def check(self, samples: int = 1, saturation: float = 1.0) -> None:
-        """Raise ValueError for a bad option, or for several samples from a network without dropout."""
-        if samples < 1 or not 0 <= saturation < math.inf:
-            raise ValueError(f"samples {samples} must be at least 1, and saturation {saturation} at least 0")
-        if samples > 1 and not self.has_dropout:
-            raise ValueError("this generator has no dropout and gives one colouring (notebook 02's has it)")
+        """Raise ValueError as `runner.check_options` does."""
+        check_options(samples, saturation, self.has_dropout)
 
     def __call__(
         self, image: str | Path | Image.Image | np.ndarray, samples=1, seed: int | None = None, saturation=1.0

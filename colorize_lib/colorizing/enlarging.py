@@ -1,6 +1,7 @@
 """Bring the colour of a small copy back to a photograph's full size, so that it ends where the lightness has edges.
 
 He, Sun and Tang, "Guided image filtering", 2010. No library has it in the form that `enlarge` needs.
+`portable.enlarging` is the same without torch, and slower.
 """
 
 from functools import partial
@@ -12,14 +13,7 @@ from PIL import Image
 
 from ..color import lab_to_rgb, to_lab, to_uint8
 from ..images import resize
-
-STRIP_PIXELS = 200_000  # of the photograph, worked on at a time: bounds the memory, and fits into the cache
-
-# The window's radius as a share of the small copy's side, and how much variance of L (in [-1,1]) it takes to steer the
-# colour. Chosen on 120 photographs whose true colour was brought back from 64 to 256 px (see docs/speed.md).
-# L1 of ab in Lab units and spill: bilinear 0.984 and 0.073; this 0.955 and 0.063; a tenth of EPSILON 1.023 and 0.069;
-# twice the radius 0.969 and 0.064; the plain guided filter, which blurs the small colour first, an L1 of 1.62 at best.
-RADIUS, EPSILON = 1 / 64, 0.1
+from ..portable.enlarging import EPSILON, RADIUS, STRIP_PIXELS
 
 
 def small_copy(picture: Image.Image, size: int) -> tuple[torch.Tensor, torch.Tensor]:

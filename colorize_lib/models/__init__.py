@@ -51,6 +51,16 @@ def generator_config(values: dict) -> AnyConfig:
     return kind(**values)
 
 
+def is_fixed(config: AnyConfig) -> bool:
+    """Whether a generator takes pictures of its configuration's size alone."""
+    return isinstance(config, CifarConfig)
+
+
+def size_step(config: AnyConfig) -> int:
+    """The sides that a generator takes are multiples of this number of pixels."""
+    return config.size if is_fixed(config) else 2**config.n_down if config.architecture == "unet" else 32
+
+
 def build_generator(config: AnyConfig, encoder_weights: str | None = None) -> nn.Module:
     """Build a generator, L (N,1,size,size) to ab (N,2,size,size) or RGB (N,3,size,size), with fresh weights.
 
