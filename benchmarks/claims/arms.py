@@ -17,8 +17,7 @@ def run(claims, arm: str, seed: int, photos: Photographs, accelerator) -> dict:
     began = time.monotonic()
     seed_everything(seed)
     fields = claims.settings(arm)
-    photos.pretext = claims.plan["bases"]["pretext"]
     kinds = {"colours": colours, "gan": gan, "cifar": cifar, "pretext": pretext}
-    found = kinds[claims.trainer(arm)](fields, seed, photos, accelerator)
+    found = kinds[claims.trainer(arm)](fields | {"pretext": claims.plan["bases"]["pretext"]}, seed, photos, accelerator)
     own = {"arm": arm, "seed": seed, "settings": fields, "environment": environment()}
     return own | {"seconds": time.monotonic() - began} | found

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from fitting import count, means, sums, train
 from photographs import CACHE, Photographs
-from pretext import learn_labels
+from pretext import Labelled, learn_labels
 from torch import nn
 from torch.nn import functional as F
 
@@ -32,11 +32,11 @@ def colours(fields: dict, seed: int, photos: Photographs, accelerator) -> dict:
     train_dl = photos.on_device(pixels, fields["batch"], train=True, seed=seed, augment=augment)
     distribution.UNIFORM = fields["uniform"]
     widths = tuple(round(fields["width"] * channels) for channels in (256, 160, 96))
-    own = fields["encoder_weights"] == "labels"
-    config = LightConfig(size=CACHE, encoder=fields["encoder"], widths=widths)
-    net = build_light(config, "random" if own else fields["encoder_weights"])
-    if own:
-        learn_labels(net.encoder, photos, seed, photos.pretext, accelerator)
+    config, weights = LightConfig(size=CACHE, encoder=fields["encoder"], widths=widths), fields["encoder_weights"]
+    net = build_light(config, "random" if weights == "labels" else weights)
+    if weights == "labels":
+        second = Labelled(photos, seed, fields["pretext"])
+        learn_labels(net.encoder, second, fields["pretext"], accelerator)
     if "at_eighth" in fields:
         net.ups[1].append(networks.AT_EIGHTH[fields["at_eighth"]](widths[1]))
     if fields["head"] == "ab":
