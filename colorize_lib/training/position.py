@@ -1,6 +1,5 @@
 """Where a run stands: its position, and the running averages of its losses."""
 
-import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -35,5 +34,5 @@ class Position:
         """The position that a checkpoint's note describes; a loss that it does not know yet begins there."""
         position, fresh = cls(**{own.name: note[own.name] for own in fields(cls)}), create_loss_meters(names)
         for meters in ("epoch_meters", "window_meters"):
-            setattr(position, meters, copy.deepcopy(fresh) | getattr(position, meters))
+            setattr(position, meters, fresh | getattr(position, meters))
         return position
