@@ -107,7 +107,7 @@ def _colorize(options: argparse.Namespace) -> int:
 def _loaded(options: argparse.Namespace) -> tuple:
     """The weights' path and a colorizer with them; torch is imported for other files than .onnx alone."""
     if Path(options.weights or "").suffix == ".onnx":
-        from .portable.runner import OnnxColorizer
+        from .colorizing.onnx_colorizer import OnnxColorizer
 
         return options.weights, OnnxColorizer(options.weights, options.size, options.vividness)
     from .colorizing.colorizer import Colorizer
@@ -118,10 +118,10 @@ def _loaded(options: argparse.Namespace) -> tuple:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from .colorizing.export import export_onnx
     from .data.shipped import showcase
     from .files import OUTPUTS
     from .models.weights import find_weights, read_generator
-    from .portable.export import export_onnx
 
     folder = options.output or OUTPUTS / "onnx"
     net_G, config = read_generator(find_weights(options.weights))

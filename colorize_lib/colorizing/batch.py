@@ -16,8 +16,8 @@ from ..images import FORMATS, read_file, read_rgb, save_picture
 from ..runs.progress import Progress, is_headless
 
 if TYPE_CHECKING:  # it needs torch, which a generator in an .onnx file does not
-    from ..portable.runner import OnnxColorizer
     from .colorizer import Colorizer
+    from .onnx_colorizer import OnnxColorizer
 
 SUFFIX = "_color"  # of the results' names when they lie beside their sources
 RESULT = re.compile(rf"(.+){SUFFIX}(-p\d+)?(-\d+)?")

@@ -17,8 +17,8 @@ from ..models import AnyConfig, is_fixed, size_step
 from ..models.distribution import ColourDistribution, alpha_and_temperature
 from ..models.painting import colorize_batch
 from ..models.weights import find_weights, read_generator
-from ..portable.runner import OnnxColorizer, check_options, check_size
 from .enlarging import enlarge, small_copy
+from .onnx_colorizer import OnnxColorizer, check_options, check_size
 
 
 class Colorizer:
@@ -82,7 +82,7 @@ class Colorizer:
         return cls(*read_generator(find_weights(path_or_name)), device, **options)
 
     def check(self, samples: int = 1, saturation: float = 1.0) -> None:
-        """Raise ValueError as `runner.check_options` does."""
+        """Raise ValueError as `onnx_colorizer.check_options` does."""
         check_options(samples, saturation, self.has_dropout)
 
     def __call__(

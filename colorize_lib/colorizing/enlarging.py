@@ -1,7 +1,7 @@
 """Bring the colour of a small copy back to a photograph's full size, so that it ends where the lightness has edges.
 
 He, Sun and Tang, "Guided image filtering", 2010. No library has it in the form that `enlarge` needs.
-`portable.enlarging` is the same without torch, and slower.
+`enlarging_numpy` is the same without torch, and slower.
 """
 
 from functools import partial
@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..color import lab_to_rgb, to_lab, to_uint8
 from ..images import resize
-from ..portable.enlarging import EPSILON, RADIUS, STRIP_PIXELS
+from .enlarging_numpy import EPSILON, RADIUS, STRIP_PIXELS
 
 
 def small_copy(picture: Image.Image, size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What `colorizing.enlarging` does, which has the why, without torch: arrays are (C,H,W), and colour is skimage's."""
+"""What `enlarging` does, which has the why, without torch: arrays are (C,H,W), and colour is skimage's."""
 
 import warnings
 
@@ -18,8 +18,6 @@ STRIP_PIXELS = 200_000  # of the photograph, worked on at a time: bounds the mem
 # L1 of ab in Lab units and spill: bilinear 0.984 and 0.073; this 0.955 and 0.063; a tenth of EPSILON 1.023 and 0.069;
 # twice the radius 0.969 and 0.064; the plain guided filter, which blurs the small colour first, an L1 of 1.62 at best.
 RADIUS, EPSILON = 1 / 64, 0.1
-
-warnings.filterwarnings("ignore", message="Conversion from CIE-LAB")  # of colour beyond it
 
 
 def small_lightness(picture: Image.Image, size: int) -> np.ndarray:
@@ -42,7 +40,8 @@ def enlarge(picture: Image.Image, L: np.ndarray, ab: np.ndarray) -> Image.Image:
         L_strip = _lightness(strip)
         colour = (large[2:4] + large[:2] * (L_strip - large[4:])).clip(-1, 1)
         lab = np.concatenate([(L_strip + 1) * L_SCALE, colour * AB_SCALE])
-        result[top : top + rows] = (lab2rgb(lab, channel_axis=0) * 255).round().transpose(1, 2, 0)
+        with warnings.catch_warnings(action="ignore"):  # colour that sRGB does not hold is clipped, as torch's is
+            result[top : top + rows] = (lab2rgb(lab, channel_axis=0) * 255).round().transpose(1, 2, 0)
     return Image.fromarray(result)
 
 

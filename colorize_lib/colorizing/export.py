@@ -16,7 +16,7 @@ from ..files import atomic_path
 from ..models import AnyConfig, is_fixed, size_step
 from ..models.distribution import PATH, ColourDistribution
 from ..models.painting import as_ab, colorize_batch
-from .runner import EXTRA, OnnxColorizer
+from .onnx_colorizer import EXTRA, OnnxColorizer
 
 # Lab units that a file's ab may be away from torch's at any pixel. Weights that had 16 bits before lose nothing.
 TOLERANCE = {"fp32": 0.05, "fp16": 2.0}

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..images import as_picture
-from .enlarging import enlarge, small_lightness
+from .enlarging_numpy import enlarge, small_lightness
 
 EXTRA = "pip install 'colorize-lab[export]', or onnx and onnxruntime alone"
 

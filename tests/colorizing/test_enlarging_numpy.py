@@ -7,7 +7,7 @@ from pictures import photograph
 
 from colorize_lib import color
 from colorize_lib.colorizing import enlarging as by_torch
-from colorize_lib.portable import enlarging
+from colorize_lib.colorizing import enlarging_numpy as enlarging
 
 
 @pytest.mark.parametrize("size", [(200, 150), (40, 90), (1, 1), (5000, 1), (1100, 700)])

@@ -13,16 +13,16 @@ from PIL import Image
 
 from colorize_lib.__main__ import main
 from colorize_lib.color import AB_SCALE
+from colorize_lib.colorizing import export
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.colorizing.enlarging import small_copy
+from colorize_lib.colorizing.export import export_onnx
+from colorize_lib.colorizing.onnx_colorizer import OnnxColorizer, UnusableModel
 from colorize_lib.data.shipped import package_photographs
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.models.cifar import CifarConfig
 from colorize_lib.models.light import LightConfig
 from colorize_lib.models.painting import colorize_batch
-from colorize_lib.portable import export
-from colorize_lib.portable.export import export_onnx
-from colorize_lib.portable.runner import OnnxColorizer, UnusableModel
 
 SMALL = GeneratorConfig("unet", size=32, n_down=5, num_filters=4, init="kaiming")
 FILES = ("generator.onnx", "generator_fp16.onnx")
@@ -126,7 +126,7 @@ def test_torch_is_not_needed(small, tmp_path):
     run = f"""{ALONE}
 for name in ("tqdm", "filelock", "pandas"):
     sys.modules[name] = None
-from colorize_lib.portable.runner import OnnxColorizer
+from colorize_lib.colorizing.onnx_colorizer import OnnxColorizer
 OnnxColorizer({str(small)!r})({str(picture)!r}).save({str(tmp_path / "b.png")!r})
 """
     subprocess.run([sys.executable, "-c", run], cwd=ROOT, check=True)
