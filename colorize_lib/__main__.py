@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add = command("colorize", _colorize, "colour photographs at their own resolution")
     add("inputs", type=Path, nargs="+", metavar="FILE_OR_FOLDER", help="photographs, or folders of them")
     add("--output", type=Path, help="a folder, or for one photograph a file; else a_color.jpg beside a.jpg")
-    add("--weights", help="file, folder or name such as photos/02; else the shipped generator")
+    add("--weights", help="file, folder, name such as photos/02, or hf:owner/name; else the shipped generator")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--size", type=int, help="pixels a side that the network sees; that of its training by default")
     add("--samples", type=int, default=1, metavar="N", help="colourings of each, by dropout (%(default)s)")

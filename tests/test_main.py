@@ -16,7 +16,7 @@ from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.models.weights import save_weights
 
 
-@pytest.mark.parametrize("command", ["", "colorize", "score", "human-test", "demo"])
+@pytest.mark.parametrize("command", ["", "colorize", "export", "score", "human-test", "demo"])
 def test_help_imports_nothing_heavy(command):
     code = (
         "import sys\nfrom colorize_lib.__main__ import main\n"

@@ -192,7 +192,7 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
                 count = gr.Slider(1, MOST_SAMPLES, value=1, **several)
                 saturation = gr.Slider(0, 2, value=1, step=0.05, label="Saturation", info="0 is grey, 1 as painted")
                 vividness = gr.Slider(
-                    *(0, 1, getattr(colorizer.net_G, "vividness", 1)),
+                    *(0, 1, colorizer.net_G.vividness if colorizer.is_distribution else 1),
                     step=0.05,
                     label="Vividness",
                     visible=colorizer.is_distribution,

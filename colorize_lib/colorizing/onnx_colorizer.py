@@ -60,7 +60,7 @@ class OnnxColorizer:
                 f"{path} is damaged or none of this library's: `python -m colorize_lib export` makes one "
                 f"({type(error).__name__})"
             ) from error
-        self.size, self._vividness = size or about["size"], about["vividness"]
+        self.size, self._vividness = about["size"] if size is None else size, about["vividness"]
         check_size(self.size, about["step"], about["fixed"])
         if vividness is not None:
             if self._vividness is None:

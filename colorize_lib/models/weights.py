@@ -15,6 +15,7 @@ from torch import distributed, nn
 from ..files import OUTPUTS, atomic_path, sha256
 from ..files import SHIPPED_WEIGHTS as SHIPPED
 from . import MOST_HALVINGS, AnyConfig, GeneratorConfig, build_generator, generator_config
+from .hub import FILE, PREFIX, fetch
 from .light import LightUnet, current_name
 
 # Under which people save a state_dict.
@@ -33,13 +34,16 @@ def find_weights(path_or_name: str | Path | None = None) -> Path:
     """The file or folder that a path or a name stands for; None: the generator that comes with the repository.
 
     A name is `PROFILE` or `PROFILE/NUMBER`, such as `photos/02`: what that notebook trained under that profile; without
-    a number, the last of 04, 03, 02 that is there. `photos/03/distribution` is a part of a run.
-    Raises CheckpointError that says what there is.
+    a number, the last of 04, 03, 02 that is there. `photos/03/distribution` is a part of a run. `hf:owner/name` is a
+    repository of the Hugging Face Hub.
+    Raises CheckpointError that says what there is, and HubError.
     """
     if path_or_name is None:
         if SHIPPED.is_file():
             return SHIPPED
         raise CheckpointError(f"{SHIPPED} is not there; `git checkout weights` restores it, or name one by --weights")
+    if str(path_or_name).startswith(PREFIX):
+        return fetch(str(path_or_name).removeprefix(PREFIX))
     if (path := Path(path_or_name).expanduser()).exists():
         return path
     if path.suffix:
@@ -61,7 +65,8 @@ def read_generator(path: Path) -> tuple[nn.Module, AnyConfig]:
     """The generator in a file or folder, and its configuration.
 
     path: `.safetensors` of this library (checked against a file SHA256SUMS beside it, if that names it); a checkpoint's
-    folder or its state.pt (of a run that keeps a moving average, that is taken); a run's folder with net_G.safetensors;
+    folder or its state.pt (of a run that keeps a moving average, that is taken); a run's folder with net_G.safetensors
+    or the Hub's with model.safetensors;
     or a `.pt`/`.pth` with a state_dict of the tutorial's plain U-Net, its `MainModel`, or its ResNet18 `DynamicUnet`,
     told apart by their keys.
     Raises CheckpointError naming the file, and the first keys that do not fit.
@@ -71,9 +76,10 @@ def read_generator(path: Path) -> tuple[nn.Module, AnyConfig]:
     if path.is_dir():
         if (path / "state.pt").is_file():
             return _from_checkpoint(path)
-        if not (path / "net_G.safetensors").is_file():
-            raise CheckpointError(f"the folder {path} holds neither net_G.safetensors nor a checkpoint's state.pt")
-        path = path / "net_G.safetensors"
+        found = [path / name for name in ("net_G.safetensors", FILE) if (path / name).is_file()]
+        if not found:
+            raise CheckpointError(f"the folder {path} holds no net_G.safetensors, {FILE} or checkpoint's state.pt")
+        path = found[0]
     if path.suffix == ".safetensors":
         return load_generator(path)
     return _from_state(_read_pt(path), path)

@@ -147,7 +147,7 @@ def test_the_command_colours_without_torch(small, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"size": 40}, "multiple of 32"), ({"vividness": 0.5}, "it has no vividness")],
+    [({"size": 40}, "multiple of 32"), ({"size": 0}, "multiple of 32"), ({"vividness": 0.5}, "it has no vividness")],
 )
 def test_what_a_generator_does_not_take_is_refused(small, options, reason):
     with pytest.raises(ValueError, match=reason):
