@@ -13,7 +13,7 @@ from colorize_lib.runs.run import environment
 
 
 def run(claims, arm: str, seed: int, photos: Photographs, accelerator) -> dict:
-    """An arm with one seed, trained and judged: its record."""
+    """An arm with one seed, trained and judged: its record, and `pictures`, if the arm paints any."""
     began = time.monotonic()
     seed_everything(seed)
     fields = claims.settings(arm)

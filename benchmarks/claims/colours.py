@@ -5,7 +5,7 @@ from functools import partial
 import networks
 import numpy as np
 import torch
-from fitting import count, means, sums, train
+from fitting import count, means, pictures, sums, train
 from photographs import CACHE, Photographs
 from pretext import Labelled, learn_labels
 from torch import nn
@@ -97,4 +97,5 @@ def colours_judged(net: nn.Module, dl: LabLoader, readings: tuple[float, ...], m
 
     scores = evaluate({str(reading): partial(paint, reading) for reading in readings}, dl)
     of_photographs = {name: np.round(each, 3).tolist() for name, each in sums(scores[str(main)]).items()}
-    return {"judge": means(scores), "reading": str(main), "photographs": of_photographs}
+    shown = pictures(partial(paint, main), CACHE, dl.device)
+    return {"judge": means(scores), "reading": str(main), "photographs": of_photographs, "pictures": shown}

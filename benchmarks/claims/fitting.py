@@ -1,11 +1,15 @@
 """What all kinds of arms need: a training loop, smaller pictures, and the figures of a record."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from colorize_lib import color
 from colorize_lib.data.loader import LabLoader
+from colorize_lib.data.shipped import showcase
 from colorize_lib.evaluation.scores import Scores
 from colorize_lib.training.trainable import TrainableModel
 
@@ -62,6 +66,12 @@ def rounded(values: np.ndarray | dict) -> list | dict:
     if isinstance(values, dict):
         return {name: rounded(one) for name, one in values.items()}
     return [float(f"{value:.4g}") for value in values]
+
+
+@torch.no_grad()
+def pictures(paint: Callable[[torch.Tensor], torch.Tensor], size: int, device: torch.device) -> np.ndarray:
+    """The showcase as L (N,1,H,W) -> sRGB (N,3,H,W) paints it, side by side: uint8 (size, 8 size, 3)."""
+    return np.concatenate(list(color.to_uint8(paint(showcase("folder", 0, size)["L"].to(device))).numpy()), axis=1)
 
 
 def count(net: nn.Module) -> int:

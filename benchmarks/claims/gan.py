@@ -3,7 +3,7 @@
 import networks
 import numpy as np
 import torch
-from fitting import count, means, rounded, shrunk, sums, train
+from fitting import count, means, pictures, rounded, shrunk, sums, train
 from photographs import COCO, Photographs
 from torch import nn
 
@@ -46,7 +46,8 @@ def gan(fields: dict, seed: int, photos: Photographs, accelerator) -> dict:
     start = train(first, train_dl, score, fields["start_epochs"])
     model = objective(fields, net, accelerator)
     epochs = train(model, train_dl, score, fields["epochs"], first=fields["start_epochs"])
-    return gan_judged(model.generator, judge_dl, photos) | {"start": start, "epochs": epochs, "parameters": count(net)}
+    trained = {"start": start, "epochs": epochs, "parameters": count(net)}
+    return gan_judged(model.generator, judge_dl, photos, size) | trained
 
 
 def objective(fields: dict, net: nn.Module, accelerator) -> TrainableModel:
@@ -63,7 +64,7 @@ def objective(fields: dict, net: nn.Module, accelerator) -> TrainableModel:
 
 
 @torch.no_grad()
-def gan_judged(net: nn.Module, dl: LabLoader, photos: Photographs) -> dict:
+def gan_judged(net: nn.Module, dl: LabLoader, photos: Photographs, size: int) -> dict:
     """Every figure that a test may ask for, of every photograph."""
 
     def paint(L: torch.Tensor) -> torch.Tensor:
@@ -84,7 +85,8 @@ def gan_judged(net: nn.Module, dl: LabLoader, photos: Photographs) -> dict:
         total, weight = (one.totals[columns].sum(axis=1).to_numpy() for one in (painted, grey))
         own[f"share_of_grey_{name}"] = {"total": total, "weight": weight}
     own |= seen_again(net, dl, own["l1_ab"])
-    return {"judge": means({"painted": painted}), "photographs": {name: rounded(each) for name, each in own.items()}}
+    figures = {"judge": means({"painted": painted}), "photographs": {name: rounded(each) for name, each in own.items()}}
+    return figures | {"pictures": pictures(paint, size, photos.device)}
 
 
 def seen_again(net: nn.Module, dl: LabLoader, l1: np.ndarray) -> dict:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from PIL import Image
 from scipy.stats import spearmanr, t
 
 from ..files import ROOT
@@ -64,6 +65,15 @@ class Claims:
         """Where a record lies; the name has a digest of the settings."""
         digest = hashlib.sha256(json.dumps(self.settings(arm), sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{re.sub('[^a-z0-9]+', '-', arm.lower())}-{digest}-{seed}.json"
+
+    def pictures(self, arm: str) -> Path:
+        """Where the showcase lies as an arm's first seed coloured it: the photographs side by side."""
+        return self.path(arm, 0).with_suffix(".webp")
+
+    def painted(self, arms: list[str]) -> dict[str, np.ndarray]:
+        """Those pictures, uint8 (K,S,S,3), of the arms that have any."""
+        strips = {arm: np.asarray(Image.open(self.pictures(arm))) for arm in arms if self.pictures(arm).exists()}
+        return {arm: np.stack(np.split(strip, strip.shape[1] // len(strip), axis=1)) for arm, strip in strips.items()}
 
     def records(self, arm: str) -> list[dict]:
         """An arm's records, in the order of the seeds; those that are not there are left out."""
