@@ -16,6 +16,8 @@ import yaml
 from PIL import Image
 from scipy.stats import spearmanr, t
 
+from ..color import lab_to_rgb, to_uint8
+from ..data.shipped import showcase
 from ..files import ROOT
 from .tables import draw_counts, interval
 
@@ -71,9 +73,13 @@ class Claims:
         return self.path(arm, 0).with_suffix(".webp")
 
     def painted(self, arms: list[str]) -> dict[str, np.ndarray]:
-        """Those pictures, uint8 (K,S,S,3), of the arms that have any."""
+        """Those pictures, uint8 (K,S,S,3), of the arms that have any, and of the truth; empty if none has."""
         strips = {arm: np.asarray(Image.open(self.pictures(arm))) for arm in arms if self.pictures(arm).exists()}
-        return {arm: np.stack(np.split(strip, strip.shape[1] // len(strip), axis=1)) for arm, strip in strips.items()}
+        shown = {arm: np.stack(np.split(strip, strip.shape[1] // len(strip), axis=1)) for arm, strip in strips.items()}
+        if shown:
+            truth = showcase("folder", 0, len(next(iter(strips.values()))))
+            shown["truth"] = to_uint8(lab_to_rgb(truth["L"], truth["ab"])).numpy()
+        return shown
 
     def records(self, arm: str) -> list[dict]:
         """An arm's records, in the order of the seeds; those that are not there are left out."""
