@@ -77,6 +77,15 @@ def validate(net_G: nn.Module, val_dl: LabLoader, gain: float = 1.0) -> dict[str
     return mean_scores((batch["L"], gain * colorize_batch(net_G, batch["L"]), batch["ab"]) for batch in val_dl)
 
 
+def as_table(answers: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Figures of several answers, as `validate` gives them, to read: L1 in Lab units, and as the reports log it."""
+    table = pd.DataFrame(answers).T.astype(float)
+    table.insert(1, "L1 x 100", 100 * table.val_L1)
+    table["val_L1"] *= color.AB_SCALE
+    shown = table.rename(columns={"val_L1": "L1, Lab units"}).rename(columns=lambda name: name.removeprefix("val_"))
+    return shown.map("{:.4g}".format).replace("nan", "")
+
+
 def readings(net_G: nn.Module, val_dl: LabLoader, steps: Iterable[float]) -> pd.DataFrame:
     """`validate` of a generator, a row for each step: the vividness that a distribution of colours is read at, as
     `0.5`, or what ab is multiplied by, as `x 1.5`."""

@@ -11,13 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from .. import color
 from ..files import atomic_path
 
 HUE_COLORS = {"red": "tab:red", "orange/yellow": "tab:orange", "green": "tab:green", "cyan": "tab:cyan"}
 HUE_COLORS |= {"blue": "tab:blue", "purple": "tab:purple", "near-grey": "0.6"}
+UNITS = {"val_L1": color.AB_SCALE}  # what a column is multiplied by to be drawn: Lab units everywhere
 DIVERSITY_LABELS = {"entropy_ratio": "Entropy of colours / truth's", "spread_ratio": "Spread of mean colours / truth's"}
 VALIDATION_LABELS = {
-    "val_L1": "L1 on ab (lower is better)",
+    "val_L1": "L1 on ab, Lab units (lower is better)",
     "val_psnr": "PSNR, dB (higher is better)",
     "val_ssim": "SSIM (higher is better)",
     "val_colorfulness": "Colourfulness (as the truth is best)",
@@ -88,10 +90,11 @@ def epoch_curves(
     dashed line at the reference of the column. A history that lacks the column has no line."""
     figure, axes = _row(len(panels), 3.75 * len(panels), 3.5)
     for axis, (column, title) in zip(axes, panels.items(), strict=True):
+        unit = UNITS.get(column, 1)
         for name, history in runs.items():
             epochs = history[history.kind == "epoch"].reindex(columns=["epoch", column])
-            axis.plot(epochs.epoch, epochs[column], marker="o", markersize=3, label=name)
-        axis.axhline(references[column], color="0.4", linestyle="--", label=reference_label)
+            axis.plot(epochs.epoch, unit * epochs[column], marker="o", markersize=3, label=name)
+        axis.axhline(unit * references[column], color="0.4", linestyle="--", label=reference_label)
         _label(axis, "epoch", title=title)
     return _with_legend(figure, "outside lower center", ncols=min(len(runs) + 1, 1 + len(panels)))
 
@@ -120,7 +123,7 @@ def trade_off(table: pd.DataFrame) -> Figure:
         spread = [[[of.value - of.low], [of.high - of.value]] for of in (x, y)]
         axis.errorbar(x.value, y.value, xerr=spread[0], yerr=spread[1], marker="o", capsize=2, linestyle="", label=name)
     axis.axhline(table.loc[(name, "colorfulness_truth")].value, color="0.4", linestyle="--", label="truth")
-    axis.set(xlabel="L1 on ab, Lab units (lower is better)", ylabel="colourfulness")
+    axis.set(xlabel=VALIDATION_LABELS["val_L1"], ylabel="colourfulness")
     axis.grid(alpha=0.3)
     return _with_legend(figure)
 
@@ -130,11 +133,12 @@ def frontier(lines: dict[str, pd.DataFrame], truth: float) -> Figure:
     point is), and the truth's colourfulness."""
     figure, (axis,) = _row(1, 7.5, 4.6)
     for name, points in lines.items():
-        (line,) = axis.plot(points.val_L1, points.val_colorfulness, marker="o", label=name)
-        for label, x, y in zip(points.index, points.val_L1, points.val_colorfulness, strict=True):
+        errors = UNITS["val_L1"] * points.val_L1
+        (line,) = axis.plot(errors, points.val_colorfulness, marker="o", label=name)
+        for label, x, y in zip(points.index, errors, points.val_colorfulness, strict=True):
             axis.annotate(label, (x, y), (5, -11), textcoords="offset points", color=line.get_color(), fontsize="small")
     axis.axhline(truth, color="0.4", linestyle="--", label="truth")
-    axis.set(xlabel="L1 on ab / 110 (lower is better)", ylabel="colourfulness")
+    axis.set(xlabel=VALIDATION_LABELS["val_L1"], ylabel="colourfulness")
     axis.grid(alpha=0.3)
     return _with_legend(figure, "outside lower center", ncols=3)
 

@@ -4,8 +4,11 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +78,25 @@ def start_run(profile: str, name: str, outputs: Path = OUTPUTS, **settings) -> R
     run.write("config.json", {"profile": profile, "run": name, **run.settings})
     run.write("env.json", environment())
     return run
+
+
+def earlier_runs(profile: str, names: Iterable[str], run_them: bool = False, **settings) -> list[str]:
+    """Those of the notebooks whose outputs another one reads that have not been run under a profile, said in a line;
+    or, with run_them, run now, one after the other, with these settings in place of the profile's. Then none is left.
+
+    Raises RuntimeError for one that fails.
+    """
+    left = [name for name in names if not (OUTPUTS / profile / name / "metrics.json").is_file()]
+    if left and run_them:
+        command = [sys.executable, str(ROOT / "notebooks" / "tools" / "run.py"), "--profile", profile, *left]
+        command += [f"--set={key}={value}" for key, value in settings.items() if value != ""]
+        found = os.pathsep.join([str(ROOT), *sys.path])  # in Colab the library is not installed
+        if subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": found}).returncode:
+            raise RuntimeError(f"not all of {', '.join(left)} came to their end; above is why")
+        return []
+    if left:
+        print(f"Not run under {profile}: {', '.join(left)}. Run them first, or set run_earlier = True above.")
+    return left
 
 
 def environment() -> dict:

@@ -76,6 +76,12 @@ def test_validation_means_over_photographs_not_over_batches(pixels):
     assert doubled["val_colorfulness"] > 1.5 * scores["val_colorfulness"]
 
 
+def test_a_table_has_L1_in_Lab_units_and_as_the_reports_log_it():
+    table = metrics.as_table({"grey": {"val_L1": 0.1, "val_psnr": 20.0}, "truth": {"val_colorfulness": 41.0}})
+    assert table.columns.tolist() == ["L1, Lab units", "L1 x 100", "psnr", "colorfulness"]
+    assert table.loc["grey"].tolist() == ["11", "10", "20", ""] and table.loc["truth", "colorfulness"] == "41"
+
+
 def test_baselines(pixels):
     figures = metrics.baselines(loader(pixels), loader(pixels))
     _, ab = to_lab(torch.from_numpy(pixels))

@@ -91,5 +91,5 @@ def test_progress_shows_early_and_late_iterations_up_to_the_last_one_asked_for(t
 def test_a_frontier_names_every_point_of_its_lines():
     points = pd.DataFrame({"val_L1": [0.08, 0.1], "val_colorfulness": [10, 20]}, index=["x 1", "x 2"])
     axis = curves.frontier({"L1 only": points}, truth=39).axes[0]
-    assert list(zip(*axis.lines[0].get_data(), strict=True)) == [(0.08, 10), (0.1, 20)]
+    assert list(zip(*axis.lines[0].get_data(), strict=True)) == [(0.08 * 110, 10), (0.1 * 110, 20)]
     assert [text.get_text() for text in axis.texts] == ["x 1", "x 2"] and axis.lines[1].get_ydata()[0] == 39

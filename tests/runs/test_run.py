@@ -22,6 +22,36 @@ def test_a_run_records_its_settings_and_environment(tmp_path):
     assert environment["python"] and environment["commit"] and environment["started"].endswith("+00:00")
 
 
+RUNNER = """
+import json, pathlib, sys
+import colorize_lib  # found, although it may be installed nowhere
+_, _, profile, *rest = sys.argv
+for name in (one for one in rest if not one.startswith("--set=")):
+    folder = pathlib.Path("outputs", profile, name)
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(rest))
+sys.exit("bad" in rest)
+"""
+
+
+def test_notebooks_that_another_one_reads_are_named_or_run(tmp_path, monkeypatch, capsys):
+    tools = tmp_path / "notebooks" / "tools"
+    tools.mkdir(parents=True)
+    (tools / "run.py").write_text(RUNNER)
+    (tmp_path / "colorize_lib").mkdir()
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "OUTPUTS", tmp_path / "outputs")
+    (tmp_path / "outputs" / "mine" / "02").mkdir(parents=True)
+    (tmp_path / "outputs" / "mine" / "02" / "metrics.json").write_text("{}")
+    assert run.earlier_runs("mine", ["02", "03"]) == ["03"]
+    assert capsys.readouterr().out == "Not run under mine: 03. Run them first, or set run_earlier = True above.\n"
+    assert run.earlier_runs("mine", ["02", "03", "04"], True, source="folder", folder="", n_images=3) == []
+    given = json.loads((tmp_path / "outputs" / "mine" / "04" / "metrics.json").read_text())
+    assert given == ["03", "04", "--set=source=folder", "--set=n_images=3"]
+    with pytest.raises(RuntimeError, match="not all of bad came to their end"):
+        run.earlier_runs("mine", ["bad"], True)
+
+
 def test_checkpoints_depend_on_the_settings_alone(tmp_path):
     settings = {"gan": GanConfig(lambda_L1=10.0), "widths": (1, 2), "seed": 0}
     folders = [run.start_run("test", name, tmp_path, **settings).checkpoints.name for name in ("first", "second")]
