@@ -42,10 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", help="file, folder, name such as photos/02, or hf:owner/name; else the shipped generator")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--size", type=int, help="pixels a side that the network sees; that of its training by default")
-    add("--samples", type=int, default=1, metavar="N", help="colourings of each, by dropout (%(default)s)")
+    add("--samples", type=int, default=1, metavar="N", help="colourings of each, by hue or dropout (%(default)s)")
     add("--seed", type=int, help="of the samples: the same seed gives the same ones")
     add("--vividness", type=float, metavar="V", help="0 (faithful) to 1 (vivid); the generator's own by default")
     add("--saturation", type=float, default=1.0, help="factor on the colour (%(default)s)")
+    add("--palette", metavar="#RRGGBB,...", help="pull the colours towards these")
+    add("--like", type=Path, metavar="FILE", help="pull the colours towards those of this picture")
+    add("--strength", type=float, default=1.0, metavar="S", help="of the pull: 0 is none (%(default)s)")
+    add("--certainty", action="store_true", help="write a map too: white where the colour is known")
     add("--compare", action="store_true", help="write grey and coloured side by side")
     add("--force", action="store_true", help="overwrite results that are there")
     add("--pages", choices=("first", "all"), default="first", help="of files with several pages (%(default)s)")
@@ -96,10 +100,17 @@ def _colorize(options: argparse.Namespace) -> int:
     if passed:
         _tell(f"passed over: {', '.join(passed)}")
     weights, colorizer = _loaded(options)
-    colorizer.check(options.samples, options.saturation)
+    pulled = options.palette is not None or options.like is not None
+    colorizer.check(options.samples, options.saturation, pulled or options.certainty)
+    colours = {}
+    if pulled:
+        from .colorizing.steering import wanted
+
+        to = wanted(options.palette, options.like, options.strength)
+        colours = {"like": to, "strength": options.strength}
     _tell(f"weights: {weights}, which see {colorizer.size} px")
-    names = ("samples", "seed", "saturation", "compare", "force", "pages")
-    report = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names})
+    names = ("samples", "seed", "saturation", "compare", "force", "pages", "certainty")
+    report = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names}, **colours)
     print(summary(report))
     return 1 if report["failed"] else 0
 

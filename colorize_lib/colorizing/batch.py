@@ -20,9 +20,10 @@ if TYPE_CHECKING:  # it needs torch, which a generator in an .onnx file does not
     from .onnx_colorizer import OnnxColorizer
 
 SUFFIX = "_color"  # of the results' names when they lie beside their sources
-RESULT = re.compile(rf"(.+){SUFFIX}(-p\d+)?(-\d+)?")
+MAP = "-certainty"
+RESULT = re.compile(rf"(.+){SUFFIX}(-p\d+)?(-\d+|{MAP})?")
 TAKEN = {*FORMATS, ".jpe", ".jfif", ".mpo", ".bmp", ".gif", ".jp2", ".avif", ".heic", ".heif", ".pgm", ".ppm", ".tga"}
-LONGEST_NAME, SPARE = 255, 9  # bytes that a file system takes; of them for `-p12-345`
+LONGEST_NAME, SPARE = 255, 14  # bytes that a file system takes; of them for `-p12-certainty`
 
 
 class Plan(NamedTuple):
@@ -96,21 +97,24 @@ def colorize_files(
     compare: bool = False,
     force: bool = False,
     pages: str = "first",
+    certainty: bool = False,
+    **colours,
 ) -> dict[str, list[Path]]:
     """Colour every (source, target) of `plan`: the results `written` and `kept`, and the sources that `failed`, told on
     stderr with their reasons while the rest go on; so is what a result lacks of its source.
 
     samples: more than one are written as `target-1`, `target-2`, ... compare: write grey and coloured side by side.
     force: overwrite results that are there, which are kept without it. pages: `first` of a file that has several, or
-    `all`, as `target-p1`, `target-p2`, ... Each result is written whole or not at all.
+    `all`, as `target-p1`, `target-p2`, ... certainty: write `steering.as_map` as well, `target-certainty.png`. colours:
+    as a Colorizer takes them. Each result is written whole or not at all.
     Raises ValueError for options that the colorizer refuses, and OSError as `check_targets` does.
     """
-    colorizer.check(samples, saturation)
+    colorizer.check(samples, saturation, steered=certainty)
     check_targets(pairs)
     report: dict[str, list[Path]] = {"written": [], "kept": [], "failed": []}
 
     def colour(source: Path, target: Path) -> None:
-        targets, page, frames = _samples(target, samples), 0, 1
+        targets, page, frames = _results(target, samples, certainty), 0, 1
         if pages == "first" and not force and all(path.exists() for path in targets):
             keep(targets)
             return
@@ -118,7 +122,7 @@ def colorize_files(
         while page < frames:
             picture = read_rgb(content, page)
             if pages == "all" and (frames := picture.info["frames"]) > 1:
-                targets = _samples(target.with_stem(f"{target.stem}-p{page + 1}"), samples)
+                targets = _results(target.with_stem(f"{target.stem}-p{page + 1}"), samples, certainty)
             elif picture.info["frames"] > 1:
                 notes.append(f"the first of {picture.info['frames']} pages (--pages all)")
             page += 1
@@ -126,8 +130,13 @@ def colorize_files(
             if not wanted:
                 keep(targets)
                 continue
-            painted = colorizer(picture, samples, seed, saturation)
-            for path, result in zip(targets, painted if samples > 1 else [painted], strict=True):
+            painted = colorizer(picture, samples, seed, saturation, **colours)
+            results = painted if samples > 1 else [painted]
+            if certainty:
+                from .steering import as_map  # it needs torch
+
+                results.append(as_map(colorizer.certainty(picture)))
+            for path, result in zip(targets, results, strict=True):
                 if path in wanted:
                     shown = _side_by_side(picture, result) if compare else _with_alpha(result, picture, path)
                     notes += [f"saved without {what}" for what in save_picture(shown, path, source)]
@@ -189,8 +198,9 @@ def _counted(passed: Counter[str]) -> list[str]:
     return [what if what.startswith("the folder") else f"{count:,} {what}" for what, count in sorted(passed.items())]
 
 
-def _samples(target: Path, samples: int) -> list[Path]:
-    return [target.with_stem(f"{target.stem}-{k}") for k in range(1, samples + 1)] if samples > 1 else [target]
+def _results(target: Path, samples: int, certainty: bool) -> list[Path]:
+    paths = [target.with_stem(f"{target.stem}-{k}") for k in range(1, samples + 1)] if samples > 1 else [target]
+    return paths + [target.with_name(f"{target.stem}{MAP}.png")] * certainty
 
 
 def _fitting(stem: str, rest: str) -> str:

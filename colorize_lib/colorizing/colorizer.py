@@ -5,18 +5,21 @@ to full size (`enlarging`) and laid under the photograph's own lightness. (Paddi
 107 long photographs resolve: L1 of ab minus that of squashing, in Lab units, -0.03 [-0.31, 0.22].)
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn import functional as F
 
 from ..images import as_picture
 from ..models import AnyConfig, is_fixed, size_step
 from ..models.distribution import ColourDistribution, alpha_and_temperature
 from ..models.painting import colorize_batch
 from ..models.weights import find_weights, read_generator
+from . import steering
 from .enlarging import enlarge, small_copy
 from .onnx_colorizer import OnnxColorizer, check_options, check_size
 
@@ -64,11 +67,25 @@ class Colorizer:
 
     @torch.no_grad()
     def read(
-        self, picture: Image.Image, believed: tuple, vividness: float | None = None, saturation=1.0
+        self, picture: Image.Image, believed: tuple, vividness: float | None = None, saturation=1.0, **colours
     ) -> Image.Image:
-        """A picture, of any size, in the colours of a belief read at a vividness; the network is not run again."""
+        """A picture, of any size, in the colours of a belief read at a vividness; the network is not run again.
+        colours: as of a call."""
         L, logits = believed
+        vividness = self.net_G.vividness if vividness is None else vividness
+        logits = steering.pull(self.net_G.head, logits, vividness, **colours)
         return _painted(picture, L, self.net_G.read(logits, L.shape[2:], vividness), saturation)
+
+    @torch.no_grad()
+    def certainty(self, image: str | Path | Image.Image | np.ndarray, believed: tuple | None = None) -> np.ndarray:
+        """The spread of each pixel's belief in Lab units, larger where it is more of a guess (`steering.spread`):
+        float32 (H,W), of the photograph's own size. believed: what `believe` made of it. Raises ValueError as `check`.
+        """
+        self.check(steered=True)
+        picture = as_picture(image)
+        _, logits = believed or self.believe(picture)
+        small = steering.spread(self.net_G.head, logits).cpu()
+        return F.interpolate(small, size=picture.size[::-1], mode="bilinear", align_corners=False)[0, 0].numpy()
 
     @classmethod
     def load(
@@ -81,30 +98,41 @@ class Colorizer:
             return OnnxColorizer(path_or_name, **options)
         return cls(*read_generator(find_weights(path_or_name)), device, **options)
 
-    def check(self, samples: int = 1, saturation: float = 1.0) -> None:
+    def check(self, samples: int = 1, saturation: float = 1.0, steered: bool = False) -> None:
         """Raise ValueError as `onnx_colorizer.check_options` does."""
-        check_options(samples, saturation, self.has_dropout)
+        check_options(self, samples, saturation, steered)
 
     def __call__(
-        self, image: str | Path | Image.Image | np.ndarray, samples=1, seed: int | None = None, saturation=1.0
+        self,
+        image: str | Path | Image.Image | np.ndarray,
+        samples=1,
+        seed: int | None = None,
+        saturation=1.0,
+        **colours,
     ) -> Image.Image | list[Image.Image]:
         """Colour one photograph: a PIL image, RGB, of its own (upright) size; a list of several if samples > 1.
 
-        image: what `images.as_picture` takes; colour in it is ignored. samples: how many, which differ by dropout (off
-        for one). seed: of the dropout; None: the caller's generator. saturation: factor on the colour, 0 for grey.
-        Raises UnusablePhoto for what is no picture, and ValueError as `check` does.
+        image: what `images.as_picture` takes; colour in it is ignored. samples: how many; of a distribution they prefer
+        different hues, of other generators they differ by dropout (off for one). seed: of the samples; None: the
+        caller's generator. saturation: factor on the colour, 0 for grey. colours: palette, like and strength, what a
+        distribution is pulled towards (`steering.wanted`).
+        Raises UnusablePhoto for what is no picture, and ValueError as `check` and `steering.wanted` do.
         """
-        self.check(samples, saturation)
+        self.check(samples, saturation, steered=bool(colours))
         picture = as_picture(image)
-        L, _ = small_copy(picture, self.size)
-        painted = []
         # With a seed of our own, the caller's generators stay as they are.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else [], enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
-            for _ in range(samples):
-                ab = colorize_batch(self.net_G, L.to(self.device), dropout=samples > 1)
-                painted.append(_painted(picture, L, ab, saturation))
+            if self.is_distribution:
+                L, logits = self.believe(picture)
+                logits = steering.pull(self.net_G.head, logits, self.net_G.vividness, **colours)
+                tilts = steering.directions(samples).to(self.device)
+                painted = [self.read(picture, (L, logits + tilt), saturation=saturation) for tilt in tilts]
+            else:
+                L, _ = small_copy(picture, self.size)
+                of = partial(colorize_batch, self.net_G, L.to(self.device), dropout=samples > 1)
+                painted = [_painted(picture, L, of(), saturation) for _ in range(samples)]
         return painted if samples > 1 else painted[0]
 
 

@@ -25,12 +25,16 @@ def check_size(size: int, step: int, fixed: bool) -> None:
         )
 
 
-def check_options(samples: int, saturation: float, has_dropout: bool) -> None:
-    """Raise ValueError for a bad option, or for several samples from a network without dropout."""
+def check_options(colorizer: "OnnxColorizer", samples: int, saturation: float, steered: bool) -> None:
+    """Raise ValueError for a bad option, and for what a colorizer cannot do: several samples without a distribution and
+    without dropout; without a distribution certain colours or its certainty (`steered`)."""
     if samples < 1 or not 0 <= saturation < math.inf:
         raise ValueError(f"samples {samples} must be at least 1, and saturation {saturation} at least 0")
-    if samples > 1 and not has_dropout:
-        raise ValueError("this generator has no dropout and gives one colouring (notebook 02's has it)")
+    no_distribution = "no distribution of colours (the shipped one does, but not as .onnx)"
+    if samples > 1 and not (colorizer.is_distribution or colorizer.has_dropout):
+        raise ValueError(f"this generator gives one colouring: it has no dropout, and paints {no_distribution}")
+    if steered and not colorizer.is_distribution:
+        raise ValueError(f"no palette, reference or certainty: this generator paints {no_distribution}")
 
 
 class OnnxColorizer:
@@ -69,9 +73,9 @@ class OnnxColorizer:
                 raise ValueError(f"vividness {vividness} must lie between 0 (faithful) and 1 (vivid)")
             self._vividness = vividness
 
-    def check(self, samples: int = 1, saturation: float = 1.0) -> None:
+    def check(self, samples: int = 1, saturation: float = 1.0, steered: bool = False) -> None:
         """Raise ValueError as `check_options` does."""
-        check_options(samples, saturation, self.has_dropout)
+        check_options(self, samples, saturation, steered)
 
     def paint(self, L: np.ndarray) -> np.ndarray:
         """Normalised ab (2,H,W) of L (1,H,W), float32. Raises RuntimeError for NaN, which would be black."""

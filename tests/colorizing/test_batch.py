@@ -302,7 +302,7 @@ def test_names_that_would_be_too_long_are_cut_and_colliding_ones_numbered(colori
         save(photograph(), tmp_path / "in" / name)
     status, _, err = colorize(tmp_path / "in")
     assert status == 0, err
-    assert {"a_color.png", "a_color-2.png", "n" * 236 + "_color.png"} < files(tmp_path / "in")
+    assert {"a_color.png", "a_color-2.png", "n" * 231 + "_color.png"} < files(tmp_path / "in")
 
 
 def test_stopped_samples_are_finished_and_those_that_are_there_kept(weights, tmp_path):
