@@ -78,13 +78,15 @@ class Colorizer:
 
     @torch.no_grad()
     def certainty(self, image: str | Path | Image.Image | np.ndarray, believed: tuple | None = None) -> np.ndarray:
-        """The spread of each pixel's belief in Lab units, larger where it is more of a guess (`steering.spread`):
-        float32 (H,W), of the photograph's own size. believed: what `believe` made of it. Raises ValueError as `check`.
+        """The error to expect of each pixel's colour, in Lab units, the larger the more it is a guess: float32 (H,W) of
+        the photograph's own size (`steering.expected_error`). believed: what `believe` made of it.
+
+        Raises UnusablePhoto for what is no picture, and ValueError for a generator that paints no distribution.
         """
         self.check(steered=True)
         picture = as_picture(image)
         _, logits = believed or self.believe(picture)
-        small = steering.spread(self.net_G.head, logits).cpu()
+        small = steering.expected_error(self.net_G.head, logits).cpu()
         return F.interpolate(small, size=picture.size[::-1], mode="bilinear", align_corners=False)[0, 0].numpy()
 
     @classmethod

@@ -23,8 +23,8 @@ from .enlarging import small_copy
 SEEN = 256  # pixels a side of the small copy of a reference
 LEAST_SHARE, LEAST_FACTOR = 1e-3, 1e-2  # added to believed shares, and to factors: no colour is ruled out
 TILT = 3.0  # change of the logits from a grey bin to one of chroma REACH
-TEMPERATURE = 1.1  # at which the spread is nearest to the root mean square error
-LEVELS = 5  # of 255, for each Lab unit of spread
+SLOPE, OFFSET = 1.5, -8.1  # of the error over the spread: bins and soft targets spread the surest belief too
+LEVELS = 5  # of 255, for each Lab unit of expected error
 
 
 def wanted(palette: str | Sequence[str] | None = None, like: object = None, strength=1.0) -> torch.Tensor | None:
@@ -70,19 +70,18 @@ def directions(count: int) -> torch.Tensor:
     return (TILT / REACH * towards)[:, :, None, None]
 
 
-def spread(head: ColourDistribution, logits: torch.Tensor) -> torch.Tensor:
-    """The root mean square distance, in Lab units, of the colours that a belief deems possible from their mean, about
-    the error to expect: (N,1,h,w) of logits (N,Q,h,w)."""
-    belief = head.belief(logits, 1.0, TEMPERATURE)
-    mean, square = (
-        torch.einsum("nqhw,qc->nchw", belief, of) for of in (head.centres, head.centres.square().sum(1, True))
-    )
-    return (square - mean.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
+def expected_error(head: ColourDistribution, logits: torch.Tensor) -> torch.Tensor:
+    """The root mean square error to expect, in Lab units, of what is painted at the default vividness, (N,1,h,w) of
+    logits (N,Q,h,w): from the root mean square distance of a belief's colours from their mean, by a straight line."""
+    belief, centres = head.belief(logits, 1.0, 1.0), head.centres
+    mean, square = (torch.einsum("nqhw,qc->nchw", belief, of) for of in (centres, centres.square().sum(1, True)))
+    spread = (square - mean.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
+    return (SLOPE * spread + OFFSET).clamp(min=0)
 
 
-def as_map(spread: np.ndarray) -> Image.Image:
-    """A spread (H,W) in Lab units as a grey picture, white where the colour is known: (255 - level) / 5, up to 51."""
-    return Image.fromarray((255 - LEVELS * spread).round().clip(0, 255).astype(np.uint8))
+def as_map(error: np.ndarray) -> Image.Image:
+    """Expected errors (H,W) as a grey picture, white where the colour is known: (255 - level) / 5, up to 51."""
+    return Image.fromarray((255 - LEVELS * error).round().clip(0, 255).astype(np.uint8))
 
 
 def _colours(palette: str | Sequence[str]) -> torch.Tensor:

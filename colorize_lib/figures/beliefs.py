@@ -54,3 +54,15 @@ def belief_maps(
     axes[1].set_ylabel("a*, green to red")
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=len(points), frameon=False)
     return figure
+
+
+def reliability(expected: np.ndarray, error: np.ndarray) -> Figure:
+    """Expected errors (K,) against true ones (K,3), value, low and high, in Lab units, of tenths of the pixels."""
+    figure, axis = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
+    value, low, high = error.T
+    axis.errorbar(expected, value, yerr=(value - low, high - value), fmt="o", color="C0", capsize=3)
+    most = 1.05 * max(expected.max(), high.max())
+    axis.plot([0, most], [0, most], color="0.6", linewidth=1, zorder=0)
+    axis.set(xlim=(0, most), ylim=(0, most), aspect="equal")
+    axis.set(xlabel="expected error, Lab units", ylabel="root mean square error", title="tenths of the pixels")
+    return figure
