@@ -105,12 +105,7 @@ class Colorizer:
         check_options(self, samples, saturation, steered)
 
     def __call__(
-        self,
-        image: str | Path | Image.Image | np.ndarray,
-        samples=1,
-        seed: int | None = None,
-        saturation=1.0,
-        **colours,
+        self, image: str | Path | Image.Image | np.ndarray, samples=1, seed=None, saturation=1.0, **colours
     ) -> Image.Image | list[Image.Image]:
         """Colour one photograph: a PIL image, RGB, of its own (upright) size; a list of several if samples > 1.
 
