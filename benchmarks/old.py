@@ -2,10 +2,10 @@
 
     python benchmarks/old.py --photos DIR[,DIR] [--plates DIR] [--weights W]
 
-Photographs of *judge* are made grey and damaged, the generator colours what is left of their lightness, and its colours
-are judged on the true lightness: the damage itself is not counted. Plates, of three colours, go in as their lightness,
-and as the green plate alone, which is what film of that time saw. Figures, with 95 % bootstrap intervals over
-photographs, are written to outputs/published/old.json.
+Photographs of *judge* are made grey and damaged, the generator colours what is left of their lightness, its levels
+stretched first as the command does, and its colours are judged on the true lightness: the damage itself is not counted.
+Plates, of three colours, go in as their lightness, and as the green plate alone, which is what film of that time saw.
+Figures, with 95 % bootstrap intervals over photographs, are written to outputs/published/old.json.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from PIL import Image
 from skimage.filters import gaussian
 
 from colorize_lib import color
+from colorize_lib.colorizing.levels import stretched
 from colorize_lib.data.judging import tune_or_judge
 from colorize_lib.data.manifest import PhotoConfig, find_photographs
 from colorize_lib.data.sources import list_images
@@ -35,7 +36,8 @@ from colorize_lib.runs.run import environment
 
 FIGURES = ["l1_ab", "auc_rebalanced", "colorfulness", "colorfulness_gap_per_image"]
 RECORD = ROOT / "outputs" / "published" / "old.json"
-WHOLE = "as it is"
+WHOLE, PLAIN = "as it is", ", levels not stretched"
+FLAT = (WHOLE, "contrast of 40 %", "faded, one side more")  # are coloured without `levels.stretched` too
 
 
 def lightness(rgb: torch.Tensor) -> np.ndarray:
@@ -112,7 +114,10 @@ def judged(net: torch.nn.Module, paths: list[Path], damages: dict[str, Callable]
             rgb = read_picture(path, size)
             L, _ = color.normalize(color.rgb_to_lab(rgb))
             with torch.no_grad():
-                ab = {name: colorize_batch(net, damaged(rgb, name, how)) for name, how in damages.items()}
+                seen = {name: damaged(rgb, name, how) for name, how in damages.items()}
+                plain = {name + PLAIN: of for name, of in seen.items() if name in FLAT}
+                seen = {name: torch.from_numpy(stretched(of.numpy())) for name, of in seen.items()} | plain
+                ab = {name: colorize_batch(net, of) for name, of in seen.items()}
             yield rgb, {"grey": paint_grey(L)} | {name: color.lab_to_rgb(L, one) for name, one in ab.items()}
 
     return judge(answers())

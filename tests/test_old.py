@@ -49,9 +49,12 @@ def test_photographs_and_plates_are_judged(old):
     damages = {name: old.DAMAGES[name] for name in (old.WHOLE, "contrast of 40 %")}
     found = old.report(old.judged(net.eval(), list(package_photographs().values())[:2], damages, 64))
     assert (
-        list(found) == ["grey", *damages] and found["grey"]["colorfulness"][0] < 1 < found[old.WHOLE]["colorfulness"][0]
+        list(found) == ["grey", *damages, *(name + old.PLAIN for name in damages)]
+        and found["grey"]["colorfulness"][0] < 1 < found[old.WHOLE]["colorfulness"][0]
     )
     assert found["contrast of 40 %"]["l1_ab_more"][0] == pytest.approx(
         found["contrast of 40 %"]["l1_ab"][0] - found[old.WHOLE]["l1_ab"][0]
     )
-    assert old.shown(found).count("\n") == 4
+    flat, plain = (found["contrast of 40 %" + ending]["l1_ab"][0] for ending in ("", old.PLAIN))
+    assert abs(flat - found[old.WHOLE]["l1_ab"][0]) < abs(plain - found[old.WHOLE + old.PLAIN]["l1_ab"][0])
+    assert old.shown(found).count("\n") == 6

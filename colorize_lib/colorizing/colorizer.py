@@ -21,6 +21,7 @@ from ..models.painting import colorize_batch
 from ..models.weights import find_weights, read_generator
 from . import steering
 from .enlarging import enlarge, small_copy
+from .levels import stretched
 from .onnx_colorizer import OnnxColorizer, check_options, check_size
 
 
@@ -63,7 +64,7 @@ class Colorizer:
     def believe(self, picture: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
         """What a distribution's network makes of an RGB picture: its small L and the logits, for `read`."""
         L, _ = small_copy(picture, self.size)
-        return L, self.net_G.believe(L.to(self.device))
+        return L, self.net_G.believe(self._seen(L))
 
     @torch.no_grad()
     def read(
@@ -88,6 +89,9 @@ class Colorizer:
         _, logits = believed or self.believe(picture)
         small = steering.expected_error(self.net_G.head, logits).cpu()
         return F.interpolate(small, size=picture.size[::-1], mode="bilinear", align_corners=False)[0, 0].numpy()
+
+    def _seen(self, L: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(stretched(L.numpy())).to(self.device)
 
     @classmethod
     def load(
@@ -128,7 +132,7 @@ class Colorizer:
                 painted = [self.read(picture, (L, logits + tilt), saturation=saturation) for tilt in tilts]
             else:
                 L, _ = small_copy(picture, self.size)
-                of = partial(colorize_batch, self.net_G, L.to(self.device), dropout=samples > 1)
+                of = partial(colorize_batch, self.net_G, self._seen(L), dropout=samples > 1)
                 painted = [_painted(picture, L, of(), saturation) for _ in range(samples)]
         return painted if samples > 1 else painted[0]
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..images import as_picture
 from .enlarging_numpy import enlarge, small_lightness
+from .levels import stretched
 
 EXTRA = "pip install 'colorize-lab[export]', or onnx and onnxruntime alone"
 
@@ -95,4 +96,4 @@ class OnnxColorizer:
         self.check(samples, saturation)
         picture = as_picture(image)
         L = small_lightness(picture, self.size)
-        return enlarge(picture, L, saturation * self.paint(L).clip(-1, 1))
+        return enlarge(picture, L, saturation * self.paint(stretched(L)).clip(-1, 1))

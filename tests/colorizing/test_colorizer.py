@@ -168,7 +168,8 @@ def test_colour_beyond_what_lab_holds_is_clamped(ab):
     assert (pixels(painter(*ab)(photograph())) == pixels(painter(1.0, 1.0)(photograph()))).all()
 
 
-def test_colour_that_follows_lightness_does_so_at_full_size():
+def test_colour_that_follows_lightness_does_so_at_full_size(monkeypatch):
+    monkeypatch.setattr("colorize_lib.colorizing.colorizer.stretched", lambda L: L)
     picture = photograph(5, (256, 256))
     painted = rgb2lab(np.asarray(Colorizer(PaintsByLightness(), CONFIG, "cpu")(picture)))
     L = rgb2lab(np.asarray(picture))[..., 0] / 50 - 1

@@ -65,7 +65,7 @@ def test_colours_come_nearer_to_a_palette_the_more_the_stronger(shipped):
     goals = np.concatenate([ab_of(Image.new("RGB", (1, 1), colour)) for colour in palette.split(",")])
     painted = [shipped(picture, palette=palette, strength=strength) for strength in (0, 0.5, 1)]
     away = [np.linalg.norm(ab_of(one)[:, None] - goals, axis=2).min(axis=1).mean() for one in painted]
-    assert away[0] > away[1] > away[2] and away[2] < 0.6 * away[0]
+    assert away[0] > away[1] > away[2] and away[2] < 0.7 * away[0]
     assert painted[0] == shipped(picture)
     believed = shipped.believe(picture)
     assert shipped.read(picture, believed, palette=palette.split(",")) == painted[2]
