@@ -20,6 +20,7 @@ from PIL import Image
 from colorize_lib import color
 from colorize_lib.__main__ import main
 from colorize_lib.apps.human_test import pairs as human_pairs
+from colorize_lib.apps.human_test import server
 from colorize_lib.apps.human_test.pairs import PairList, draw_pairs, write_pairs
 from colorize_lib.apps.human_test.results import fooled_rate, read_answers, summary
 from colorize_lib.apps.human_test.server import Answer, HumanTest, build_app
@@ -140,6 +141,26 @@ def test_what_is_no_answer_is_refused_and_not_saved(client, pairs, body):
     assert client.post("/answer", content=body).status_code == 400
     assert read_answers(pairs).empty and not pairs.answers.exists()
     assert client.post("/answer", json=GOOD).status_code == 200
+
+
+def test_pairs_drawn_anew_while_it_serves_end_it_and_its_answers_are_kept(client, pairs, dl):
+    digest = pairs.digest
+    assert client.post("/answer", json=GOOD).status_code == 200
+    write_pairs(pairs.folder, lambda L: color.lab_to_rgb(L, torch.full((1, 2, 32, 32), 0.2)), dl)
+    for answer in (client.get(f"/next?rater={RATER}"), client.post("/answer", json=GOOD | {"pair": 1})):
+        assert answer.status_code == 409 and "notebook 06 has drawn other pairs" in answer.json()["detail"]
+    assert len(read_answers(PairList(pairs.folder.with_name(f"human_test-{digest}")))) == 1
+    assert not pairs.answers.exists()
+
+
+def test_an_answer_that_never_ends_is_given_up(served, pairs, monkeypatch):
+    monkeypatch.setattr(server, "PATIENCE", 0.3)
+    with served(build_app(pairs)) as port, socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+        slow.sendall(f"POST /answer HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 90\r\n\r\n{{".encode())
+        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/rater") as answer:  # others are served meanwhile
+            assert len(json.load(answer)["rater"]) == 12
+    assert not pairs.answers.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The page of a human test, and the answers, each saved before the next pair is shown."""
 
+import asyncio
 import os
 import time
 import uuid
@@ -8,7 +9,7 @@ from typing import Annotated, Literal
 
 import pandas as pd
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from ..serving import HOST, guard
@@ -17,6 +18,7 @@ from .pairs import PairList
 COLUMNS = ["rater", "list", "time", "pair", "kind", "photograph", "fake_side", "answer", "right", "seconds"]
 RATER = r"^[0-9a-f]{12}$"
 LARGEST_ANSWER = 1_000  # bytes
+PATIENCE = 10.0  # seconds for an answer to arrive
 
 
 class Answer(BaseModel, strict=True):
@@ -28,15 +30,22 @@ class Answer(BaseModel, strict=True):
     seconds: float = Field(ge=0, allow_inf_nan=False)
 
 
+class OtherPairs(RuntimeError):
+    """Notebook 06 has put other pairs into the folder since the test began, and moved the answers away with the old."""
+
+
 class HumanTest:
     """One list of pairs, and who has answered what. A rater is a random number that the page keeps, so that a reloaded
-    page goes on."""
+    page goes on. What is asked of it raises OtherPairs once the folder is another one."""
 
     def __init__(self, pairs: PairList):
         self.pairs, self.table, self.digest = pairs, pairs.table, pairs.digest
+        self.folder = pairs.folder.stat().st_ino
 
     def answered(self, rater: str) -> int:
         """How many pairs this rater has answered; they come in one order, so this is the number of the next one."""
+        if not self.pairs.folder.exists() or self.pairs.folder.stat().st_ino != self.folder:
+            raise OtherPairs("notebook 06 has drawn other pairs: start the test again; the answers so far are kept")
         path = self.pairs.answers / f"{rater}.csv"
         return int((pd.read_csv(path, dtype=str)["list"] == self.digest).sum()) if path.exists() else 0
 
@@ -82,6 +91,10 @@ def build_app(pairs: PairList, host: str = HOST) -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(Path(__file__).with_name("page.html"))
 
+    @app.exception_handler(OtherPairs)
+    async def other_pairs(request: Request, error: OtherPairs) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
+
     @app.get("/rater")
     async def new_rater() -> dict:
         return {"rater": uuid.uuid4().hex[:12]}
@@ -95,7 +108,11 @@ def build_app(pairs: PairList, host: str = HOST) -> FastAPI:
         try:
             if int(request.headers.get("content-length", LARGEST_ANSWER + 1)) > LARGEST_ANSWER:
                 raise ValueError("no answer is so long")
-            return test.save(Answer.model_validate_json(await request.body()))
+            async with asyncio.timeout(PATIENCE):
+                body = await request.body()
+            return test.save(Answer.model_validate_json(body))
+        except TimeoutError as error:
+            raise HTTPException(408, "the answer never came to its end") from error
         except ValueError as error:  # pydantic's are some too
             raise HTTPException(400, str(error)) from error
 
