@@ -35,6 +35,7 @@ class Input(NamedTuple):
     name: str
     content: bytes
     whole: bool  # a picture that shows the ramp
+    format: str  # what it was before the damage
 
 
 def generate(seed: int) -> Input:
@@ -62,7 +63,7 @@ def generate(seed: int) -> Input:
         content = bytearray(b"<html>Not found</html>" + rng.bytes(30))
     elif damage == "empty":
         content = bytearray()
-    return Input(str(rng.choice(NAMES)), bytes(content), damage in ("none", "doubled"))
+    return Input(str(rng.choice(NAMES)), bytes(content), damage in ("none", "doubled"), str(format))
 
 
 def encoded(format: str, mode: str, rng: np.random.Generator) -> bytes:
@@ -113,10 +114,23 @@ def fault(given: Input, folder: Path, colorizer) -> str:
     report = colorize_files(colorizer, plan([path], folder / "out").pairs, force=True)
     if bool(report["written"]) != (pixels is not None):
         return f"read {pixels is not None}, and coloured {report}"
+    if wrong := on_the_page(given, path, pixels):
+        return wrong
     config = PhotoConfig(source="folder", folder=str(path.parent), n_images=0, min_side=8)
     with suppress(ValueError, DataUnavailable):  # none is left, or none has such an ending
         find_photographs(config, folder / "data", 32)
     return ""
+
+
+def on_the_page(given: Input, path: Path, pixels: np.ndarray | None) -> str:
+    """Upload one input; pixels: what the command read of it. The page takes fewer formats."""
+    from colorize_lib.apps.demo import DECODERS, Refused, read_upload
+
+    try:
+        shown = np.asarray(read_upload(path), dtype=int)
+    except Refused as error:
+        return f"the page refuses a whole picture: {error}" if given.whole and given.format in DECODERS else ""
+    return "" if pixels is not None and np.array_equal(shown, pixels) else "the page shows another picture"
 
 
 def main(count: int) -> None:
