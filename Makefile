@@ -72,8 +72,8 @@ release: setup ## Ship a trained generator in weights/: make release PROFILE=pho
 encoder: setup ## Train an encoder that knows things, distilled from EfficientNet-Lite2: make encoder PHOTOS=A,B
 	$(PY) notebooks/tools/encoder.py --photos "$$LAB_PHOTOS"
 
-human-test: setup ## Ask people which picture is the fake; serves the page of PROFILE's notebook 06
-	$(PY) -m colorize_lib human-test "outputs/$$LAB_PROFILE/06_evaluation/human_test"
+human-test: setup ## Ask people which picture is the fake, by PROFILE's notebook 06; or COMPARE="DIR DIR": which looks better
+	$(PY) -m colorize_lib human-test "outputs/$$LAB_PROFILE/$(if $(COMPARE),comparison" --compare $(COMPARE),06_evaluation/human_test")
 
 demo: setup ## Colour your own photographs on a page that this machine alone sees
 	$(PY) -m colorize_lib demo

@@ -68,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
     needs, any_port = "(needs the optional packages `demo`)", "of the page's address; 0 for any free one (%(default)s)"
     add = command("human-test", _human_test, f"serve the page that asks people which picture is the fake {needs}")
-    add("folder", type=Path, help="what notebook 06 wrote: outputs/PROFILE/06_evaluation/human_test")
+    add("folder", type=Path, help="what notebook 06 wrote: outputs/PROFILE/06_evaluation/human_test; else a new one")
+    add("--compare", type=Path, nargs="+", metavar="DIR", help="ask which of these colourings look less natural")
     add("--port", type=int, default=8000, help=any_port)
     add("--host", default="127.0.0.1", help="0.0.0.0 to let others on your network in (%(default)s)")
 
@@ -166,12 +167,17 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _human_test(options: argparse.Namespace) -> None:
+    from .apps.human_test.comparison import preferences, write_comparison
     from .apps.human_test.pairs import PairList
+    from .apps.human_test.results import read_answers
     from .apps.human_test.server import build_app
     from .apps.serving import serve
 
-    pairs = PairList(options.folder)
+    pairs = write_comparison(options.folder, options.compare) if options.compare else PairList(options.folder)
     app = build_app(pairs, options.host)
+    if "first" in pairs.table:
+        found = preferences(read_answers(pairs), pairs.table)
+        print("no answers yet" if found is None else found.round(2).to_string())
     print(f"answers go to {pairs.answers}", flush=True)
     serve(app, options.host, options.port)
 

@@ -32,9 +32,7 @@ def fooled_rate(answers: pd.DataFrame) -> dict[str, float] | None:
     The interval is a bootstrap over raters AND photographs: both are drawn anew, and an answer counts as often as its
     rater times its photograph was drawn (Owen, "The pigeonhole bootstrap", 2007).
     """
-    vigilance = answers[answers.kind == "vigilance"].groupby("rater").right.mean()
-    inattentive = vigilance.index[vigilance < ATTENTIVE]
-    scored = answers[(answers.kind == "scored") & ~answers.rater.isin(inattentive)]
+    scored = attentive(answers)
     if scored.empty:
         return None
     fooled = (1 - scored.right).groupby([scored.rater, scored.photograph])
@@ -42,8 +40,15 @@ def fooled_rate(answers: pd.DataFrame) -> dict[str, float] | None:
     raters, photographs = (draw_counts(n, seed=seed) for seed, n in enumerate(sums.shape))
     totals, weights = (np.einsum("br,rp,bp->b", raters, of, photographs) for of in (sums, counts))
     low, high = interval(totals[weights > 0] / weights[weights > 0])
-    numbers = {"raters": len(sums), "inattentive": len(inattentive), "answers": len(scored)}
+    others = set(answers.rater[answers.kind == "scored"]) - set(scored.rater)
+    numbers = {"raters": len(sums), "inattentive": len(others), "answers": len(scored)}
     return {"rate": 1 - float(scored.right.mean()), "low": low, "high": high, **numbers}
+
+
+def attentive(answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers to scored pairs by raters who were right about enough of the vigilance pairs."""
+    vigilance = answers[answers.kind == "vigilance"].groupby("rater").right.mean()
+    return answers[(answers.kind == "scored") & ~answers.rater.isin(vigilance.index[vigilance < ATTENTIVE])]
 
 
 def summary(fooled: dict[str, float]) -> str:

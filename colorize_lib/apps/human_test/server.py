@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import pandas as pd
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from ..serving import HOST, guard
@@ -18,6 +18,18 @@ from .pairs import PairList
 COLUMNS = ["rater", "list", "time", "pair", "kind", "photograph", "fake_side", "answer", "right", "seconds"]
 RATER = r"^[0-9a-f]{12}$"
 LARGEST_ANSWER = 1_000  # bytes
+FOOLED = {  # what the page says
+    "title": "Which one is the fake?",
+    "about": "once in its true colours, and once coloured by a computer",
+    "question": "Which one has the fake colours?",
+    "practice": "The first ten pairs are practice and tell you the answer.",
+}
+COMPARED = {
+    "title": "Which one looks less natural?",
+    "about": "coloured by a computer in two ways",
+    "question": "Which one has the less natural colours?",
+    "practice": "There is no right answer: say what it looks like to you.",
+}
 PATIENCE = 10.0  # seconds for an answer to arrive
 
 
@@ -88,8 +100,11 @@ def build_app(pairs: PairList, host: str = HOST) -> FastAPI:
     guard(app, host)
 
     @app.get("/")
-    async def page() -> FileResponse:
-        return FileResponse(Path(__file__).with_name("page.html"))
+    async def page() -> HTMLResponse:
+        text = Path(__file__).with_name("page.html").read_text()
+        for mark, words in (COMPARED if "first" in test.table else FOOLED).items():
+            text = text.replace(f"{{{{{mark}}}}}", words)
+        return HTMLResponse(text)
 
     @app.exception_handler(OtherPairs)
     async def other_pairs(request: Request, error: OtherPairs) -> JSONResponse:
