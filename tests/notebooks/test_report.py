@@ -65,7 +65,7 @@ REVIEWED = {
     "05": {"losses", "validation", "diversity", "hues", "sea", "collapse"}
     | {"package_photographs", "collapse_package_photographs", "discriminator", "step_by_step"},
     "06": {"trade_off", "hues", "dropout"},
-    "07": {"old", "known", "saturation", "colorings", "enlarging", "vividness"},
+    "07": {"old", "known", "saturation", "vividness", "colorings", "palette", "certainty", "enlarging"},
     "09": {"strip", "trade_off"},
 }
 
