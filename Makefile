@@ -26,7 +26,7 @@ RUN := notebooks/tools/run.py --profile "$$LAB_PROFILE" --photos "$$LAB_PHOTOS" 
 BADGED   := README.md $(wildcard notebooks/0*.ipynb outputs/published/*/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run-all run readme report publish release encoder human-test demo bench claims test lint format badges lock clean
+.PHONY: help setup run-all run readme report web publish release encoder human-test demo bench claims test lint format badges lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ readme: setup ## Write the tables of the README from outputs/published
 
 report: setup ## Make a site of PROFILE's executed notebooks: outputs/PROFILE/report/index.html
 	$(PY) notebooks/tools/report.py --profile "$$LAB_PROFILE"
+
+web: setup ## Make a page that colours photographs in the reader's browser: outputs/PROFILE/web/
+	$(PY) notebooks/tools/web.py --profile "$$LAB_PROFILE"
 
 publish: setup ## Copy PROFILE's notebooks without its photographs to outputs/published, to be committed
 	$(PY) notebooks/tools/publish.py --profile "$$LAB_PROFILE"

@@ -95,6 +95,7 @@ def build_site(profile: Path) -> Path:
         site = Path(temporary) / "report"
         for place, (path, notebook) in enumerate(notebooks.items()):
             resources = {"unique_key": path.stem, "output_files_dir": path.stem, "pages": pages, "place": place}
+            resources["web"] = (profile / "web" / "index.html").is_file()
             body, made = exporter.from_notebook_node(notebook, resources)
             (site / path.stem).mkdir(parents=True)
             for name, content in made["outputs"].items():
