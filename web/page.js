@@ -88,9 +88,11 @@ const answers = {
 };
 
 worker.onmessage = ({ data }) => {
-  if (data.progress !== undefined) {
-    $("progress").value = data.progress;
-    $("status").textContent = `${data.doing}: ${Math.round(data.progress * 100)} %`;
+  if (data.doing) {
+    const share = data.progress === undefined ? "" : `: ${Math.round(data.progress * 100)} %`;
+    if (share) $("progress").value = data.progress;
+    else $("progress").removeAttribute("value");
+    $("status").textContent = data.doing + share;
   } else if (data.error) {
     rest();
     $("save").disabled = false;

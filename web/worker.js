@@ -1,4 +1,4 @@
-// All the work, beside the page, which so never freezes. It is told {do, ...} and answers {of, ...}, {progress} or {error}.
+// All the work, beside the page, which so never freezes. It is told {do, ...} and answers {of, ...}, {doing, progress} or {error}.
 
 import { env, InferenceSession, Tensor } from "./ort.wasm.bundle.min.mjs";
 import { colour, guide } from "./enlarge.js";
@@ -49,6 +49,7 @@ async function load(about) {
   const total = about.runtime.bytes + about.generator.bytes;
   env.wasm.wasmBinary = await fetched(about.runtime, 0, total);
   const model = await fetched(about.generator, about.runtime.bytes, total);
+  postMessage({ doing: "Starting the network" });
   network = { session: await InferenceSession.create(model, { executionProviders: ["wasm"] }), size: about.size };
 }
 

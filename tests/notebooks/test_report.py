@@ -262,6 +262,14 @@ def test_without_09_the_first_notebook_is_the_first_page(tmp_path):
     assert [path.stem for path in pages(index.parent)] == [RUN[1], "index"]
 
 
+def test_the_first_page_links_to_the_page_that_colours_where_there_is_one(tmp_path):
+    profile = write_profile(tmp_path / "photos", names=RUN[:1])
+    assert "../web/" not in report.build_site(profile).read_text()
+    (profile / "web").mkdir()
+    (profile / "web" / "index.html").touch()
+    assert 'href="../web/index.html"' in report.build_site(profile).read_text()
+
+
 CLEAR = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
 
 
