@@ -3,6 +3,7 @@
 import { env, InferenceSession, Tensor } from "./ort.wasm.bundle.min.mjs";
 import { colour, guide } from "./enlarge.js";
 import { lightness } from "./lab.js";
+import { stretched } from "./levels.js";
 import { shrink } from "./shrink.js";
 
 const PREVIEW = 1280; // pixels of the longest side of what the page shows
@@ -80,7 +81,7 @@ async function paint({ vividness }) {
   const { preview, L } = photograph;
   const began = performance.now();
   const { session, size } = network;
-  const feeds = { L: new Tensor("float32", L, [1, 1, size, size]) };
+  const feeds = { L: new Tensor("float32", stretched(L), [1, 1, size, size]) };
   if (vividness !== null) feeds.vividness = new Tensor("float32", [vividness], []);
   const { ab } = await session.run(feeds);
   const painted = performance.now();
