@@ -47,7 +47,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 lock: ## Resolve requirements.lock anew from pyproject.toml
-	$(UV) pip compile pyproject.toml --extra dev --extra demo --extra scale --extra imagenet --extra export --universal --generate-hashes --upgrade \
+	$(UV) pip compile pyproject.toml --extra dev --extra demo --extra scale --extra imagenet --extra export --extra film --universal --generate-hashes --upgrade \
 	  --quiet --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 run-all: setup ## Run all notebooks under PROFILE; again only those that read something that changed

@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         return made.add_argument
 
     add = command("colorize", _colorize, "colour photographs at their own resolution")
-    add("inputs", type=Path, nargs="+", metavar="FILE_OR_FOLDER", help="photographs, or folders of them")
+    add("inputs", type=Path, nargs="+", metavar="FILE_OR_FOLDER", help="photographs, films or folders")
     add("--output", type=Path, help="a folder, or for one photograph a file; else a_color.jpg beside a.jpg")
     add("--weights", help="file, folder, name such as photos/02, or hf:owner/name; else the shipped generator")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--compare", action="store_true", help="write grey and coloured side by side")
     add("--force", action="store_true", help="overwrite results that are there")
     add("--pages", choices=("first", "all"), default="first", help="of files with several pages (%(default)s)")
+    add("--frames", action="store_true", help="a folder's pictures are the frames of a film: keep colours steady")
+    add("--resume", action="store_true", help="go on with a film or frames where an earlier call was interrupted")
     add("--max-pixels", type=float, metavar="M", help="refuse larger photographs, in millions of pixels; default 89")
 
     add = command("export", _export, "write a generator as ONNX, to colour without torch: in 32 bits, and in 16")
@@ -92,11 +94,19 @@ def _parser() -> argparse.ArgumentParser:
 def _colorize(options: argparse.Namespace) -> int:
     from PIL import Image
 
-    from .colorizing.batch import check_targets, colorize_files, plan, summary
+    from .colorizing.batch import FILMS, check_targets, colorize_files, plan, summary
 
     if options.max_pixels is not None:
         Image.MAX_IMAGE_PIXELS = round(options.max_pixels * 1e6)
-    pairs, passed = plan(options.inputs, options.output)
+    films = any(path.suffix.lower() in FILMS and not path.is_dir() for path in options.inputs)
+    if films or options.frames:
+        from .colorizing.film import colorize_films, colorize_frames, film_plan
+
+        if options.samples > 1 or options.certainty or options.compare or options.pages == "all":
+            raise ValueError("a film has one answer: no --samples, --certainty, --compare or --pages all")
+    elif options.resume:
+        raise ValueError("--resume is for films and --frames: results of photographs are kept without it")
+    pairs, passed = (film_plan if films else plan)(options.inputs, options.output)
     check_targets(pairs)
     if passed:
         _tell(f"passed over: {', '.join(passed)}")
@@ -110,6 +120,12 @@ def _colorize(options: argparse.Namespace) -> int:
         to = wanted(options.palette, options.like, options.strength)
         colours = {"like": to, "strength": options.strength}
     _tell(f"weights: {weights}, which see {colorizer.size} px")
+    if films or options.frames:
+        names = ("inputs", "size", "vividness", "palette", "like", "strength", "saturation")
+        about = " ".join([str(weights), *(str(getattr(options, name)) for name in names)])
+        colours |= {name: getattr(options, name) for name in ("saturation", "resume", "force")}
+        (colorize_films if films else colorize_frames)(colorizer, pairs, about=about, **colours)
+        return 0
     names = ("samples", "seed", "saturation", "compare", "force", "pages", "certainty")
     report = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names}, **colours)
     print(summary(report))

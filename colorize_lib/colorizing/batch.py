@@ -23,6 +23,7 @@ SUFFIX = "_color"  # of the results' names when they lie beside their sources
 MAP = "-certainty"
 RESULT = re.compile(rf"(.+){SUFFIX}(-p\d+)?(-\d+|{MAP})?")
 TAKEN = {*FORMATS, ".jpe", ".jfif", ".mpo", ".bmp", ".gif", ".jp2", ".avif", ".heic", ".heif", ".pgm", ".ppm", ".tga"}
+FILMS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".ogv", ".wmv", ".flv", ".3gp"}
 LONGEST_NAME, SPARE = 255, 14  # bytes that a file system takes; of them for `-p12-certainty`
 
 

@@ -68,14 +68,14 @@ class Colorizer:
 
     @torch.no_grad()
     def read(
-        self, picture: Image.Image, believed: tuple, vividness: float | None = None, saturation=1.0, **colours
+        self, picture: Image.Image, believed: tuple, vividness=None, saturation=1.0, steady=None, **colours
     ) -> Image.Image:
         """A picture, of any size, in the colours of a belief read at a vividness; the network is not run again.
-        colours: as of a call."""
+        steady, colours: as of a call."""
         L, logits = believed
         vividness = self.net_G.vividness if vividness is None else vividness
         logits = steering.pull(self.net_G.head, logits, vividness, **colours)
-        return _painted(picture, L, self.net_G.read(logits, L.shape[2:], vividness), saturation)
+        return _painted(picture, L, self.net_G.read(logits, L.shape[2:], vividness), saturation, steady)
 
     @torch.no_grad()
     def certainty(self, image: str | Path | Image.Image | np.ndarray, believed: tuple | None = None) -> np.ndarray:
@@ -109,14 +109,14 @@ class Colorizer:
         check_options(self, samples, saturation, steered)
 
     def __call__(
-        self, image: str | Path | Image.Image | np.ndarray, samples=1, seed=None, saturation=1.0, **colours
+        self, image: str | Path | Image.Image | np.ndarray, samples=1, seed=None, saturation=1.0, steady=None, **colours
     ) -> Image.Image | list[Image.Image]:
         """Colour one photograph: a PIL image, RGB, of its own (upright) size; a list of several if samples > 1.
 
         image: what `images.as_picture` takes; colour in it is ignored. samples: how many; of a distribution they prefer
         different hues, of other generators they differ by dropout (off for one). seed: of the samples; None: the
-        caller's generator. saturation: factor on the colour, 0 for grey. colours: palette, like and strength, what a
-        distribution is pulled towards (`steering.wanted`).
+        caller's generator. saturation: factor on the colour, 0 for grey. steady: a `steadying.Steadier`, for one frame
+        after the other. colours: palette, like and strength, what a distribution is pulled towards (`steering.wanted`).
         Raises UnusablePhoto for what is no picture, and ValueError as `check` and `steering.wanted` do.
         """
         self.check(samples, saturation, steered=bool(colours))
@@ -129,16 +129,19 @@ class Colorizer:
                 L, logits = self.believe(picture)
                 logits = steering.pull(self.net_G.head, logits, self.net_G.vividness, **colours)
                 tilts = steering.directions(samples).to(self.device)
-                painted = [self.read(picture, (L, logits + tilt), saturation=saturation) for tilt in tilts]
+                painted = [self.read(picture, (L, logits + tilt), None, saturation, steady) for tilt in tilts]
             else:
                 L, _ = small_copy(picture, self.size)
                 of = partial(colorize_batch, self.net_G, self._seen(L), dropout=samples > 1)
-                painted = [_painted(picture, L, of(), saturation) for _ in range(samples)]
+                painted = [_painted(picture, L, of(), saturation, steady) for _ in range(samples)]
         return painted if samples > 1 else painted[0]
 
 
-def _painted(picture: Image.Image, L: torch.Tensor, ab: torch.Tensor, saturation: float) -> Image.Image:
+def _painted(picture: Image.Image, L: torch.Tensor, ab: torch.Tensor, saturation: float, steady=None) -> Image.Image:
     """A picture in these colours. Raises RuntimeError for NaN, which would be black."""
     if ab.isnan().any():
         raise RuntimeError("the weights give colours that are no numbers (NaN): they are broken")
-    return enlarge(picture, L, saturation * ab.float().cpu().clamp(-1, 1))
+    ab = ab.float().cpu()
+    if steady:
+        ab = torch.from_numpy(steady(L[0, 0].numpy(), ab[0].numpy()))[None]
+    return enlarge(picture, L, saturation * ab.clamp(-1, 1))

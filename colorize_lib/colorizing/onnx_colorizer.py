@@ -87,7 +87,7 @@ class OnnxColorizer:
         return ab[0]
 
     def __call__(
-        self, image: str | Path | Image.Image | np.ndarray, samples=1, seed: int | None = None, saturation=1.0
+        self, image: str | Path | Image.Image | np.ndarray, samples=1, seed=None, saturation=1.0, steady=None
     ) -> Image.Image:
         """Colour one photograph, as `Colorizer` does: a PIL image, RGB, of its own (upright) size. seed: of no use.
 
@@ -96,4 +96,6 @@ class OnnxColorizer:
         self.check(samples, saturation)
         picture = as_picture(image)
         L = small_lightness(picture, self.size)
-        return enlarge(picture, L, saturation * self.paint(stretched(L)).clip(-1, 1))
+        ab = self.paint(stretched(L))
+        ab = steady(L[0], ab) if steady else ab
+        return enlarge(picture, L, saturation * ab.clip(-1, 1))
