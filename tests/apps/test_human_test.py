@@ -163,6 +163,14 @@ def test_an_answer_that_never_ends_is_given_up(served, pairs, monkeypatch):
     assert not pairs.answers.exists()
 
 
+@pytest.mark.parametrize("length", ["many", "-1", "1.5", "99999999999"])
+def test_a_length_that_none_can_have_is_refused(served, pairs, length):
+    with served(build_app(pairs)) as port, socket.create_connection(("127.0.0.1", port), timeout=20) as sent:
+        sent.sendall(f"POST /answer HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\n\r\n".encode())
+        assert sent.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert not pairs.answers.exists()
+
+
 @pytest.mark.parametrize(
     ("host", "headers", "status"),
     [
