@@ -46,6 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, help="of the samples: the same seed gives the same ones")
     add("--vividness", type=float, metavar="V", help="0 (faithful) to 1 (vivid); the generator's own by default")
     add("--saturation", type=float, default=1.0, help="factor on the colour (%(default)s)")
+    add(
+        "--hint",
+        action="append",
+        default=[],
+        metavar="X,Y,#RRGGBB",
+        help="the colour of a place, in pixels; repeatable",
+    )
+    add("--hints", type=Path, metavar="CSV", help="a file of hints, a line x,y,#rrggbb for each")
     add("--palette", metavar="#RRGGBB,...", help="pull the colours towards these")
     add("--like", type=Path, metavar="FILE", help="pull the colours towards those of this picture")
     add("--strength", type=float, default=1.0, metavar="S", help="of the pull: 0 is none (%(default)s)")
@@ -110,15 +118,17 @@ def _colorize(options: argparse.Namespace) -> int:
     check_targets(pairs)
     if passed:
         _tell(f"passed over: {', '.join(passed)}")
+    colours = {"hints": hints} if (hints := _hints(options)) else {}
+    if hints and len(pairs) > 1:
+        raise ValueError(f"hints belong to one photograph, and these are {len(pairs)}: give one")
     weights, colorizer = _loaded(options)
     pulled = options.palette is not None or options.like is not None
-    colorizer.check(options.samples, options.saturation, pulled or options.certainty)
-    colours = {}
+    colorizer.check(options.samples, options.saturation, pulled or options.certainty or bool(hints))
     if pulled:
         from .colorizing.steering import wanted
 
         to = wanted(options.palette, options.like, options.strength)
-        colours = {"like": to, "strength": options.strength}
+        colours |= {"like": to, "strength": options.strength}
     _tell(f"weights: {weights}, which see {colorizer.size} px")
     if films or options.frames:
         names = ("inputs", "size", "vividness", "palette", "like", "strength", "saturation")
@@ -130,6 +140,14 @@ def _colorize(options: argparse.Namespace) -> int:
     report = colorize_files(colorizer, pairs, **{name: getattr(options, name) for name in names}, **colours)
     print(summary(report))
     return 1 if report["failed"] else 0
+
+
+def _hints(options: argparse.Namespace) -> list[tuple[float, float, str]]:
+    if not options.hint and options.hints is None:
+        return []
+    from .colorizing.hints import parse, read_csv
+
+    return [*map(parse, options.hint), *(read_csv(options.hints) if options.hints else [])]
 
 
 def _loaded(options: argparse.Namespace) -> tuple:

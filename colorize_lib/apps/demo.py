@@ -24,8 +24,10 @@ from fastapi import FastAPI
 from PIL import Image, UnidentifiedImageError
 
 from ..colorizing.colorizer import Colorizer
+from ..colorizing.hints import Hint, suggest
 from ..images import FORMATS, read_photograph, save_picture
 from . import serving
+from .hinting import HintArea, marked
 
 LARGEST_MB = 50
 MOST_SAMPLES = 6
@@ -45,6 +47,7 @@ CSS = """
 .picture label[data-testid="block-label"] { position: static; border: 0; }
 .picture .image-container button, .picture .image-frame, .picture .image-frame img { width: 100%; }
 .picture .image-frame img { max-height: 500px; object-fit: contain; }
+.picture.pointed .image-frame img { width: auto; height: auto; max-width: 100%; margin: auto; }
 .picture .grid-wrap { min-height: 0; max-height: none; overflow: hidden; }
 .picture .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); grid-auto-rows: auto; padding-top: 0; }
 .picture .thumbnail-item { aspect-ratio: auto; }
@@ -139,39 +142,65 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
             comparison: gr.ImageSlider(None, visible=False),
             choice: gr.Gallery(None, visible=False),
             download: gr.DownloadButton(visible=False),
+            area.column: gr.Column(visible=False),
+            area.hints: [],
         }
 
-    def paint(upload: str, picture: Image.Image, count: int, saturation: float, vividness: float):
+    def believe(upload: str, before: str, picture: Image.Image, hints: list[Hint]) -> tuple:
+        """The belief about an upload with hints, whose places are in what the page shows of it: that of the photograph,
+        or of `picture` where that is not known yet and this is what is shown."""
+        key, factor = (upload, *hints), picture.width / Image.open(before).width
+        if key not in believed and getattr(picture, "filename", "") == before:
+            key = (before, *hints)
+        if key not in believed:
+            own = [((x + 0.5) * factor - 0.5, (y + 0.5) * factor - 0.5, colour) for x, y, colour in hints]
+            believed[key] = colorizer.believe(picture, own)
+            believed.pop(next(iter(believed)) if len(believed) > KEPT else None, None)
+        return believed[key]
+
+    def paint(
+        upload: str, before: str, picture: Image.Image, hints: list, count: int, saturation: float, vividness: float
+    ):
         """The colourings of a picture of an upload; of a distribution the network is run once for each upload."""
         if not colorizer.is_distribution:
             painted = colorizer(picture, samples=count, saturation=saturation)
             return painted if count > 1 else [painted]
-        if upload not in believed:
-            believed[upload] = colorizer.believe(picture)
-            believed.pop(next(iter(believed)) if len(believed) > KEPT else None, None)
-        return [colorizer.read(picture, believed[upload], vividness, saturation)]
+        return [colorizer.read(picture, believe(upload, before, picture, hints), vividness, saturation)]
 
-    def read_again(upload: str | None, before: str | None, saturation: float, vividness: float):
-        """Show the photograph at another vividness, at the size of a screen; the file to download comes after."""
-        if upload not in believed:
+    def read_again(upload: str | None, before: str | None, hints: list, saturation: float, vividness: float):
+        """Show the photograph read anew, at the size of a screen; the file to download comes after."""
+        if not any(upload == key[0] for key in believed):
             return {status: ""}
-        (again,) = paint(upload, Image.open(before), 1, saturation, vividness)
+        (again,) = paint(upload, before, Image.open(before), hints, 1, saturation, vividness)
         slider = gr.ImageSlider((before, preview(again)), visible=True)
-        return {comparison: slider, download: gr.DownloadButton(visible=False)}
+        return {
+            comparison: slider,
+            area.pointed: preview(marked(again, hints)),
+            download: gr.DownloadButton(visible=False),
+        }
 
-    def save_again(upload: str | None, before: str | None, saturation: float, vividness: float):
-        return colour(upload, before, 1, saturation, vividness) if upload in believed else {status: ""}
+    def save_again(upload: str | None, before: str | None, hints: list, saturation: float, vividness: float):
+        known = any(upload == key[0] for key in believed)
+        return colour(upload, before, hints, 1, saturation, vividness) if known else {status: ""}
 
-    def colour(upload: str, before: str, count: int, saturation: float, vividness: float):
+    def colour(upload: str, before: str, hints: list, count: int, saturation: float, vividness: float):
         """Colour the photograph; the first colouring is compared and offered for download."""
         source, target, found = uploaded(upload), folder / uuid.uuid4().hex, []
         suffix = source.suffix if source.suffix.lower() in FORMATS else ".png"
-        for number, result in enumerate(paint(upload, read_upload(source), count, saturation, vividness), 1):
+        painted = paint(upload, before, read_upload(source), hints, count, saturation, vividness)
+        for number, result in enumerate(painted, 1):
             name = f"{source.stem}_coloured{f'-{number}' if count > 1 else ''}{suffix}"
             save_picture(result, target / name, source)
             found.append((preview(result), str(target / name)))
         gallery = gr.Gallery([small for small, _ in found], selected_index=0, visible=count > 1)
-        return {results: found, shown: gr.Image(visible=False), choice: gallery, **compare(before, found)}
+        telling = {area.column: gr.Column(visible=colorizer.hinting is not None)}
+        telling[area.pointed] = preview(marked(Image.open(found[0][0]), hints))
+        return {results: found, shown: gr.Image(visible=False), choice: gallery, **telling, **compare(before, found)}
+
+    def likeliest(upload: str, before: str, hints: list[Hint], x: int, y: int) -> list[str]:
+        picture = Image.open(before)
+        L, logits = believe(upload, before, picture, hints)
+        return suggest(colorizer.net_G.head, L, logits, ((x + 0.5) / picture.width, (y + 0.5) / picture.height))
 
     def compare(before: str, found: list[tuple[str, str]], index: int = 0) -> dict:
         after, full = found[index]
@@ -206,13 +235,15 @@ def build_page(colorizer: Colorizer, folder: Path) -> gr.Blocks:
                 hidden |= {"columns": 3, "object_fit": "contain", "allow_preview": False, "buttons": []}
                 choice = gr.Gallery(label="Choose the colouring to compare and to download", **hidden)
                 download = gr.DownloadButton("Download at full size", visible=False)
-        cleared = [photograph, status, shown, run, comparison, choice, download]
+                area = HintArea(folder, [upload, photograph], likeliest)
+        cleared = [photograph, status, shown, run, comparison, choice, download, area.column, area.hints]
         upload.change(take, upload, cleared, show_progress="hidden")
-        coloured = [results, shown, comparison, choice, download]
-        run.click(colour, [upload, photograph, count, saturation, vividness], coloured, concurrency_limit=1)
-        again = [upload, photograph, saturation, vividness]
+        coloured = [results, shown, comparison, choice, download, area.column, area.pointed]
+        given = [upload, photograph, area.hints]
+        run.click(colour, [*given, count, saturation, vividness], coloured, concurrency_limit=1)
+        again = [*given, saturation, vividness]
         reading = {"show_progress": "hidden", "trigger_mode": "always_last"}
-        vividness.change(read_again, again, [status, *coloured], **reading).then(
+        gr.on([vividness.change, area.hints.change], read_again, again, [status, *coloured], **reading).then(
             save_again, again, [status, *coloured], show_progress="hidden"
         )
         choice.select(choose, [photograph, results], [comparison, download], show_progress="hidden")

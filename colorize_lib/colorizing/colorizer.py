@@ -5,6 +5,7 @@ to full size (`enlarging`) and laid under the photograph's own lightness. (Paddi
 107 long photographs resolve: L1 of ab minus that of squashing, in Lab units, -0.03 [-0.31, 0.22].)
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from torch.nn import functional as F
 from ..images import as_picture
 from ..models import AnyConfig, is_fixed, size_step
 from ..models.distribution import ColourDistribution, alpha_and_temperature
+from ..models.hints import HintNet, load_hints
 from ..models.painting import colorize_batch
 from ..models.weights import find_weights, read_generator
 from . import steering
 from .enlarging import enlarge, small_copy
+from .hints import Hint, points
 from .levels import stretched
 from .onnx_colorizer import OnnxColorizer, check_options, check_size
 
@@ -30,7 +33,7 @@ class Colorizer:
 
     size: side in pixels of the square copy that the network sees; that of its training if None (larger ones show it
     details at a scale that it was not trained on). vividness: from 0 (faithful) to 1 (vivid), how a colour distribution
-    is read; None: as its weights say.
+    is read; None: as its weights say. hinting: what takes hints, if anything does.
     Raises ValueError for a size that the network cannot take, and a vividness for one that paints no distribution.
     """
 
@@ -41,6 +44,7 @@ class Colorizer:
         device: str | torch.device = "auto",
         size: int | None = None,
         vividness: float | None = None,
+        hinting: HintNet | None = None,
     ):
         if device == "auto":
             mps = "mps" if torch.backends.mps.is_available() else "cpu"
@@ -53,6 +57,7 @@ class Colorizer:
                 raise ValueError("this generator paints one colour, not a distribution: it has no vividness")
             alpha_and_temperature(vividness)
             net_G.vividness = vividness
+        self.hinting = hinting and hinting.to(self.device).eval()
         self.has_dropout = any(isinstance(module, nn.Dropout) for module in net_G.modules())
 
     @property
@@ -61,10 +66,16 @@ class Colorizer:
         return isinstance(getattr(self.net_G, "head", None), ColourDistribution)
 
     @torch.no_grad()
-    def believe(self, picture: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a distribution's network makes of an RGB picture: its small L and the logits, for `read`."""
+    def believe(self, picture: Image.Image, hints: Sequence[Hint] = ()) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a distribution's network makes of an RGB picture: its small L and the logits, for `read`. hints: as of a
+        call."""
         L, _ = small_copy(picture, self.size)
-        return L, self.net_G.believe(self._seen(L))
+        if not hints:
+            return L, self.net_G.believe(self._seen(L))
+        if self.hinting is None:
+            raise ValueError("these weights take no hints: the shipped generator does")
+        at, ab = (part.to(self.device) for part in points(hints, picture.size))
+        return L, self.hinting.believe(self.net_G, self._seen(L), at, ab)
 
     @torch.no_grad()
     def read(
@@ -102,31 +113,40 @@ class Colorizer:
         does."""
         if Path(path_or_name or "").suffix == ".onnx":
             return OnnxColorizer(path_or_name, **options)
-        return cls(*read_generator(find_weights(path_or_name)), device, **options)
+        net_G, config = read_generator(path := find_weights(path_or_name))
+        return cls(net_G, config, device, hinting=load_hints(path, net_G), **options)
 
     def check(self, samples: int = 1, saturation: float = 1.0, steered: bool = False) -> None:
         """Raise ValueError as `onnx_colorizer.check_options` does."""
         check_options(self, samples, saturation, steered)
 
     def __call__(
-        self, image: str | Path | Image.Image | np.ndarray, samples=1, seed=None, saturation=1.0, steady=None, **colours
+        self,
+        image: str | Path | Image.Image | np.ndarray,
+        samples=1,
+        seed: int | None = None,
+        saturation=1.0,
+        steady=None,
+        hints=(),
+        **colours,
     ) -> Image.Image | list[Image.Image]:
         """Colour one photograph: a PIL image, RGB, of its own (upright) size; a list of several if samples > 1.
 
         image: what `images.as_picture` takes; colour in it is ignored. samples: how many; of a distribution they prefer
         different hues, of other generators they differ by dropout (off for one). seed: of the samples; None: the
         caller's generator. saturation: factor on the colour, 0 for grey. steady: a `steadying.Steadier`, for one frame
-        after the other. colours: palette, like and strength, what a distribution is pulled towards (`steering.wanted`).
-        Raises UnusablePhoto for what is no picture, and ValueError as `check` and `steering.wanted` do.
+        after the other. hints: (x, y, "#c03028") of places whose colour is known, in pixels (`hints.points`). colours:
+        palette, like and strength, what a distribution is pulled towards (`steering.wanted`).
+        Raises UnusablePhoto for what is no picture, and ValueError as `check`, `steering.wanted` and `hints.points` do.
         """
-        self.check(samples, saturation, steered=bool(colours))
+        self.check(samples, saturation, steered=bool(colours or hints))
         picture = as_picture(image)
         # With a seed of our own, the caller's generators stay as they are.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else [], enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
             if self.is_distribution:
-                L, logits = self.believe(picture)
+                L, logits = self.believe(picture, hints)
                 logits = steering.pull(self.net_G.head, logits, self.net_G.vividness, **colours)
                 tilts = steering.directions(samples).to(self.device)
                 painted = [self.read(picture, (L, logits + tilt), None, saturation, steady) for tilt in tilts]

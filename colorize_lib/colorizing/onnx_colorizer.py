@@ -35,7 +35,7 @@ def check_options(colorizer: "OnnxColorizer", samples: int, saturation: float, s
     if samples > 1 and not (colorizer.is_distribution or colorizer.has_dropout):
         raise ValueError(f"this generator gives one colouring: it has no dropout, and paints {no_distribution}")
     if steered and not colorizer.is_distribution:
-        raise ValueError(f"no palette, reference or certainty: this generator paints {no_distribution}")
+        raise ValueError(f"no hints, palette, reference or certainty: this generator paints {no_distribution}")
 
 
 class OnnxColorizer:

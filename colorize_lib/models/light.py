@@ -85,12 +85,18 @@ class LightUnet(nn.Module):
 
     def features(self, L: torch.Tensor) -> torch.Tensor:
         """What the head sees: (N,C,H/4,W/4)."""
+        return self.maps(L)[-1]
+
+    def maps(self, L: torch.Tensor) -> list[torch.Tensor]:
+        """What the decoder makes at 1/16, 1/8 and 1/4 of the resolution."""
         _, quarter, eighth, sixteenth, x = self.encoder(L)
         if isinstance(self.head, ColourDistribution):  # training overtook validation after 13 epochs without it
             sixteenth, x = (F.dropout2d(m, p, self.training) for m, p in zip((sixteenth, x), DROPPED, strict=True))
+        made = []
         for up, skip in zip(self.ups, (sixteenth, eighth, quarter), strict=True):
             x = up(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skip], dim=1))
-        return x
+            made.append(x)
+        return made
 
 
 def build_light(config: LightConfig, encoder_weights: str | Path | None) -> LightUnet:

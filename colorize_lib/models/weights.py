@@ -207,19 +207,19 @@ def _from_state(state: dict[str, torch.Tensor], path: Path) -> tuple[nn.Module, 
             f"{path} holds no generator that is known here. Its first keys are {', '.join(list(state)[:3])}; the plain "
             "U-Net has model.model.0.weight, the ResNet18 U-Net layers.0.0.weight (both perhaps after net_G.)"
         )
-    return _filled(build_generator(config), state, path), config
+    return filled(build_generator(config), state, path), config
 
 
 def _built(config: dict, state: dict[str, torch.Tensor], path: Path, described: Path) -> tuple[nn.Module, AnyConfig]:
     """The generator of a stored configuration with these weights. described: the file that holds the configuration."""
     try:
         generator = generator_config(config["generator"])
-        return _filled(build_generator(generator), state, path), generator
+        return filled(build_generator(generator), state, path), generator
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{described} does not describe a generator of this library: {error}") from error
 
 
-def _filled(net_G: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
+def filled(net_G: nn.Module, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
     """The network with these weights, or an error that names the first keys that do not fit."""
     if isinstance(net_G, LightUnet):
         state = {current_name(name): tensor for name, tensor in state.items()}

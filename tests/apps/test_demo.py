@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from colorize_lib.__main__ import main
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.images import save_picture
 from colorize_lib.models import GeneratorConfig, LightConfig, build_generator
+from colorize_lib.models.hints import HintNet
 from colorize_lib.models.weights import save_weights
 
 pytestmark = [
@@ -386,6 +388,63 @@ def test_vividness_is_another_reading_of_one_belief_in_a_browser(demo, chromium,
         np.asarray(Image.open(got)), Colorizer(vivid.net_G, config, "cpu", vividness=0)(source)
     )
     assert not np.array_equal(np.asarray(Image.open(got)), colorizer_of(config)(source))
+
+
+def test_a_place_and_a_colour_change_the_picture_and_are_taken_back_in_a_browser(demo, chromium, served, tmp_path):
+    config = LightConfig(size=64, encoder="resnet18", widths=(8, 8, 8))
+    torch.manual_seed(0)
+    hinted = Colorizer(build_generator(config), config, "cpu", hinting=HintNet(config.widths, 261))
+    source = save(grey_photograph(3, (90, 131)), tmp_path / "grey.png")
+    with served(demo.build_app(hinted, tmp_path / "served")) as port:
+        page = chromium.new_page(viewport={"width": 375, "height": 667})
+        page.goto(f"http://127.0.0.1:{port}/")
+        upload(page, source)
+        colour(page)
+        plain = compared(page)[1]
+        assert page.get_by_role("button", name="Undo the last colour").count() == 0
+
+        def changed(before: str) -> Image.Image:
+            page.locator(f'[data-testid=imageslider-image][src="{before}"]').wait_for(state="detached")
+            page.get_by_role("button", name="Download at full size").wait_for()
+            return Image.open(download(page, tmp_path))
+
+        def point(x: int, y: int) -> None:
+            canvas = page.locator(".pointed .image-frame img")
+            scale = canvas.bounding_box()["width"] / canvas.evaluate("image => image.naturalWidth")
+            canvas.click(position={"x": (x + 0.5) * scale, "y": (y + 0.5) * scale})
+
+        point(40, 30)
+        swatches = page.get_by_role("button", name="Thumbnail")
+        swatches.nth(5).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than a phone"
+        swatches.nth(1).click()
+        first = changed(plain)
+        (told,) = re.findall(r"(\d+),(\d+),(#[0-9a-f]{6})", page.locator("body").inner_text())
+        assert abs(int(told[0]) - 40) <= 1 and abs(int(told[1]) - 30) <= 1
+        hints = [(int(told[0]), int(told[1]), told[2])]
+        np.testing.assert_array_equal(first, hinted(source, hints=hints))
+
+        seen = compared(page)[1]
+        point(70, 100)
+        swatches.nth(5).wait_for()
+        page.get_by_role("button", name="Use this colour").click()
+        second = changed(seen)
+        found = re.findall(r"(\d+),(\d+),(#[0-9a-f]{6})", page.locator("body").inner_text())
+        hints = [(int(x), int(y), colour) for x, y, colour in found]
+        assert len(hints) == 2
+        np.testing.assert_array_equal(second, hinted(source, hints=hints))
+        for left in (1, 0):
+            seen = compared(page)[1]
+            page.get_by_role("button", name="Undo the last colour").click()
+            np.testing.assert_array_equal(changed(seen), hinted(source, hints=hints[:left]))
+        page.close()
+
+
+@pytest.mark.parametrize("written", ["#C03028", "#c03028ff", "rgba(192, 48, 40, 1)", "rgb(191.6, 48.2, 40)"])
+def test_colours_of_browsers_are_read(demo, written):
+    from colorize_lib.apps import hinting  # as `demo`
+
+    assert hinting.as_hex(written).lower() == "#c03028"
 
 
 def test_another_file_of_this_machine_is_not_shown(demo, colorizer, tmp_path):

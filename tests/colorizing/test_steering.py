@@ -156,11 +156,11 @@ def test_the_command_pulls_and_writes_a_map_that_no_later_call_colours(shipped, 
         (["--palette", "#203a5c", "--strength", "-1"], "strength -1.0 must be at least 0"),
         (
             ["--weights", "unet.safetensors", "--palette", "#203a5c"],
-            "no palette, reference or certainty: this generator paints no dist",
+            "no hints, palette, reference or certainty: this generator paints no dist",
         ),
         (
             ["--weights", "unet.safetensors", "--certainty"],
-            "no palette, reference or certainty: this generator paints no distribution",
+            "no hints, palette, reference or certainty: this generator paints no distribution",
         ),
         (["--weights", "light.safetensors", "--samples", "2"], "gives one colouring: it has no dropout, and paints no"),
     ],
