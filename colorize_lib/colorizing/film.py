@@ -78,6 +78,8 @@ def colorize_film(colorizer, source: Path, target: Path, about="", resume=False,
     with full_disk_named(target):
         try:
             with av.open(str(source)) as film:
+                if not film.streams.video:
+                    raise UnusablePhoto(f"{source} has no pictures: it is sound alone")
                 done, steady = _begin(parts / "state.npz", (parts / "state.npz").exists(), about, resume, force)
                 if not done:
                     shutil.rmtree(parts, ignore_errors=True)
@@ -152,8 +154,6 @@ def _save(state: Path, done: int, about: str, steady: Steadier) -> None:
 
 def _frames(film, source: Path, notes: list[str]) -> Iterator[tuple[int, object]]:
     """(time stamp, upright picture) of each frame; what is damaged is passed over, and noted."""
-    if not film.streams.video:
-        raise UnusablePhoto(f"{source} has no pictures: it is sound alone")
     stream, last, damaged = film.streams.video[0], -1, 0
     stream.thread_type = "AUTO"
     for packet in film.demux(stream):
@@ -171,9 +171,9 @@ def _frames(film, source: Path, notes: list[str]) -> Iterator[tuple[int, object]
 
 
 def _expected(film) -> int:
-    stream = film.streams.video[0] if film.streams.video else None
-    if stream is None or stream.frames:
-        return stream.frames if stream else 0
+    stream = film.streams.video[0]
+    if stream.frames:
+        return stream.frames
     seconds = float(stream.duration * stream.time_base) if stream.duration else (film.duration or 0) / av.time_base
     return round(seconds * float(stream.average_rate or 0))
 
