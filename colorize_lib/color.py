@@ -5,6 +5,7 @@ white point and the rounded constants of `skimage.color`, so that both agree to 
 elementwise: no matrix product, hence the same float32 result under autocast and with TF32 switched on.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -88,6 +89,15 @@ def lab_to_rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
 def rgb_to_ab(rgb: torch.Tensor) -> torch.Tensor:
     """The normalised ab (N,2,H,W) of sRGB (N,3,H,W) in [0,1]; its lightness is dropped."""
     return normalize(rgb_to_lab(rgb))[1]
+
+
+def hex_to_ab(colours: Sequence[str]) -> torch.Tensor:
+    """The normalised ab (K,2) of colours #rrggbb. Raises ValueError naming one that is written otherwise."""
+    for colour in colours:
+        if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+            raise ValueError(f"{colour!r} is no colour: write it as #rrggbb, such as #c03028")
+    levels = torch.tensor([list(bytes.fromhex(colour[1:])) for colour in colours], dtype=torch.uint8)
+    return rgb_to_ab(levels.T[None, :, :, None])[0, :, :, 0].T
 
 
 def to_uint8(rgb: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,12 @@
 """Hints: what colour something in a photograph has, told by whoever knows, and what the network would guess there."""
 
 import csv
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from ..color import AB_SCALE, lab_to_rgb, rgb_to_ab, to_uint8
+from ..color import AB_SCALE, hex_to_ab, lab_to_rgb, to_uint8
 from ..models.distribution import ColourDistribution
 
 Hint = tuple[float, float, str]  # x and y in pixels of the upright photograph, from the left and the top; #rrggbb
@@ -23,7 +22,7 @@ def parse(text: str) -> Hint:
         raise ValueError(
             f"hint {text!r}: give a place in pixels and its colour, x,y,#rrggbb: 310,120,#c03028"
         ) from None
-    _check_colour(hint)
+    hex_to_ab(hint[2:])
     return hint
 
 
@@ -55,10 +54,8 @@ def points(hints: Sequence[Hint], size: tuple[int, int]) -> tuple[torch.Tensor, 
         x, y, _ = hint
         if not (0 <= x < width and 0 <= y < height):
             raise ValueError(f"hint {x:g},{y:g} lies outside of the photograph, which is {width} x {height} pixels")
-        _check_colour(hint)
     at = torch.tensor([[(x + 0.5) / width, (y + 0.5) / height] for x, y, _ in hints])
-    levels = torch.tensor([list(bytes.fromhex(colour[1:])) for *_, colour in hints], dtype=torch.uint8)
-    return at[None], rgb_to_ab(levels.T[None, :, :, None])[0, :, :, 0].T[None]
+    return at[None], hex_to_ab([colour for *_, colour in hints])[None]
 
 
 def suggest(
@@ -79,9 +76,3 @@ def suggest(
     ab = centres[chosen[:count]].T[None, :, None] / AB_SCALE  # (1,2,1,count)
     levels = to_uint8(lab_to_rgb(there(L).expand(-1, -1, 1, ab.shape[3]), ab))[0, 0]
     return ["#" + bytes(level.tolist()).hex() for level in levels]
-
-
-def _check_colour(hint: Hint) -> None:
-    x, y, colour = hint
-    if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
-        raise ValueError(f"hint {x:g},{y:g} has no colour, but {colour!r}: give one as #rrggbb, such as #c03028")

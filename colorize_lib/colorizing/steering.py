@@ -7,7 +7,6 @@ times wanted / believed share of each bin, renormalised. The constants were chos
 """
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..color import rgb_to_ab
+from ..color import hex_to_ab
 from ..images import UnusablePhoto, as_picture, is_greyscale
 from ..models.distribution import REACH, ColourDistribution, alpha_and_temperature, bin_centres, soft_encode
 from .enlarging import small_copy
@@ -86,11 +85,11 @@ def as_map(error: np.ndarray) -> Image.Image:
 
 def _colours(palette: str | Sequence[str]) -> torch.Tensor:
     colours = [colour.strip() for colour in (palette.split(",") if isinstance(palette, str) else palette)]
-    if not colours or not all(re.fullmatch("#[0-9a-fA-F]{6}", colour) for colour in colours):
+    try:
+        return hex_to_ab(colours or [""]).T[None, :, None]  # (1,2,1,K)
+    except ValueError as error:
         given = ",".join(colours)
-        raise ValueError(f"palette {given!r}: give colours as #rrggbb, with commas between: #e8d5b0,#203a5c")
-    rgb = torch.tensor([list(bytes.fromhex(colour[1:])) for colour in colours], dtype=torch.uint8)
-    return rgb_to_ab(rgb.T[None, :, None])  # (1,2,1,K)
+        raise ValueError(f"palette {given!r}: give colours as #rrggbb, with commas between: #e8d5b0,#203a5c") from error
 
 
 def _reference(like: str | Path | Image.Image | np.ndarray) -> torch.Tensor:

@@ -11,6 +11,7 @@ from colorize_lib.color import rgb_to_lab
 from colorize_lib.colorizing.batch import plan
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.colorizing.steering import as_map, directions, expected_error, pull, shares, wanted
+from colorize_lib.data.shipped import package_photographs
 from colorize_lib.models import GeneratorConfig, build_generator
 from colorize_lib.models.distribution import ColourDistribution, bin_centres
 from colorize_lib.models.light import LightConfig, build_light
@@ -61,11 +62,11 @@ def test_the_pull_is_the_correction_for_other_shares_written_out(head):
 
 
 def test_colours_come_nearer_to_a_palette_the_more_the_stronger(shipped):
-    picture, palette = photograph(2), "#203a5c,#7a2a1e"
+    picture, palette = Image.open(package_photographs()["grace_hopper"]).resize((96, 120)), "#203a5c,#7a2a1e"
     goals = np.concatenate([ab_of(Image.new("RGB", (1, 1), colour)) for colour in palette.split(",")])
     painted = [shipped(picture, palette=palette, strength=strength) for strength in (0, 0.5, 1)]
     away = [np.linalg.norm(ab_of(one)[:, None] - goals, axis=2).min(axis=1).mean() for one in painted]
-    assert away[0] > away[1] > away[2] and away[2] < 0.7 * away[0]
+    assert away[0] > away[1] > away[2] and away[2] < 0.6 * away[0]
     assert painted[0] == shipped(picture)
     believed = shipped.believe(picture)
     assert shipped.read(picture, believed, palette=palette.split(",")) == painted[2]
