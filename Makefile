@@ -26,7 +26,7 @@ RUN := notebooks/tools/run.py --profile "$$LAB_PROFILE" --photos "$$LAB_PHOTOS" 
 BADGED   := README.md $(wildcard notebooks/0*.ipynb outputs/published/*/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run-all run readme report web publish release encoder human-test demo bench claims test lint format badges lock clean
+.PHONY: help setup run-all run readme report web publish release encoder hints human-test demo bench claims test lint format badges lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ release: setup ## Ship a trained generator in weights/: make release PROFILE=pho
 
 encoder: setup ## Train an encoder that knows things, distilled from EfficientNet-Lite2: make encoder PHOTOS=A,B
 	$(PY) notebooks/tools/encoder.py --photos "$$LAB_PHOTOS"
+
+hints: setup ## Teach the shipped generator to take hints: make hints PHOTOS=A,B
+	$(PY) notebooks/tools/hints.py --photos "$$LAB_PHOTOS"
 
 human-test: setup ## Ask people which picture is the fake, by PROFILE's notebook 06; or COMPARE="DIR DIR": which looks better
 	$(PY) -m colorize_lib human-test "outputs/$$LAB_PROFILE/$(if $(COMPARE),comparison" --compare $(COMPARE),06_evaluation/human_test")

@@ -112,6 +112,8 @@ def _colorize(options: argparse.Namespace) -> int:
 
         if options.samples > 1 or options.certainty or options.compare or options.pages == "all":
             raise ValueError("a film has one answer: no --samples, --certainty, --compare or --pages all")
+        if options.hint or options.hints:
+            raise ValueError("hints belong to one photograph: what they point at moves in a film")
     elif options.resume:
         raise ValueError("--resume is for films and --frames: results of photographs are kept without it")
     pairs, passed = (film_plan if films else plan)(options.inputs, options.output)

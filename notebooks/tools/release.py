@@ -17,6 +17,7 @@ from colorize_lib.data.shipped import package_photographs
 from colorize_lib.evaluation.results import Record
 from colorize_lib.files import ROOT, sha256, write_text
 from colorize_lib.images import save_picture
+from colorize_lib.models.hints import NAME as HINTS
 from colorize_lib.models.weights import DIGESTS, SHIPPED, CheckpointError, find_weights, read_generator, save_weights
 
 # Which notebook's generator -> under which name notebook 06 judges it.
@@ -53,6 +54,7 @@ def release(profile: str, notebook: str, target: Path = SHIPPED) -> Path:
     if size > LIMIT:  # before the generator that is there is replaced
         raise ValueError(f"the generator of {trained} takes {size:,} bytes, and {LIMIT:,} are allowed")
     save_weights(net_G, target, {"generator": vars(config)})
+    target.with_name(HINTS).unlink(missing_ok=True)  # they belong to the generator that was there: `make hints` again
     write_text(target.with_name(DIGESTS), f"{sha256(target)}  {target.name}\n")
 
     own = Record(trained.parent)

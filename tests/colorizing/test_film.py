@@ -1,5 +1,6 @@
 """Films keep their frames, time stamps and sound; colours keep in step; an interrupted film goes on."""
 
+import errno
 from fractions import Fraction
 
 import av
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from pictures import photograph
+from PIL import Image
 
 from colorize_lib.__main__ import main
 from colorize_lib.colorizing import film
+from colorize_lib.colorizing.batch import plan
 from colorize_lib.colorizing.colorizer import Colorizer
 from colorize_lib.colorizing.steadying import Steadier
 from colorize_lib.models import GeneratorConfig, build_generator
@@ -114,3 +117,38 @@ def test_what_is_no_film_is_one_sentence(clip, colorizer, tmp_path, capsys):
         assert words in capsys.readouterr().err
     assert main(["colorize", str(clip), "--samples", "2"]) == 1
     assert "a film has one answer" in capsys.readouterr().err
+    assert main(["colorize", str(clip), "--hint", "1,2,#c03028"]) == 1
+    assert "hints belong to one photograph" in capsys.readouterr().err
+
+
+def test_numbered_frames_are_coloured_in_their_order_and_go_on(colorizer, tmp_path, capsys):
+    (tmp_path / "frames").mkdir()
+    for number in range(12):  # 10 comes after 9
+        photograph(3, (160, 90)).crop((2 * number, 10, 96 + 2 * number, 74)).save(tmp_path / "frames" / f"{number}.png")
+    pairs, seen = plan([tmp_path / "frames"], tmp_path / "out").pairs, []
+    film.colorize_frames(colorizer, pairs, about="a")
+
+    def stopped(picture, **options):
+        seen.append(picture)
+        if len(seen) == 8:
+            raise KeyboardInterrupt
+        return colorizer(picture, **options)
+
+    again = plan([tmp_path / "frames"], tmp_path / "again").pairs
+    with pytest.raises(KeyboardInterrupt):
+        film.colorize_frames(stopped, again, about="a")
+    film.colorize_frames(colorizer, again, about="a", resume=True)
+    for number in range(12):
+        one, other = (Image.open(tmp_path / folder / f"{number}.png") for folder in ("out", "again"))
+        assert one.tobytes() == other.tobytes()
+    assert "12 frames coloured" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_named_and_no_film_is_left(clip, colorizer, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(film, "_join", full)
+    with pytest.raises(OSError, match=r"No space left on device for .*out.mp4: [0-9.,]+ MB are free"):
+        film.colorize_film(colorizer, clip, tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
