@@ -174,20 +174,10 @@ def test_no_file_but_those_of_the_page_is_served(port, path):
 
 
 @pytest.fixture
-def page(chromium, port):
-    """The page at the width of a phone; any request to elsewhere, and any error in the browser, fails the test."""
-    context = chromium.new_context(viewport={"width": 375, "height": 667})
-    asked, errors = [], []
-    context.on("request", lambda request: asked.append(request.url))
-    context.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    context.on("weberror", lambda error: errors.append(str(error.error)))
-    page = context.new_page()
-    page.goto(f"http://127.0.0.1:{port}/")
-    yield page
-    context.close()
-    own = f"127.0.0.1:{port}"
-    elsewhere = [url for url in asked if not url.startswith(("data:", "blob:")) and urlsplit(url).netloc != own]
-    assert elsewhere == [] and errors == [] and len(asked) > 5
+def page(watched, port):
+    """The page at the width of a phone."""
+    with watched(f"http://127.0.0.1:{port}/", 375, 667, least=6) as page:
+        yield page
 
 
 def upload(page, path: Path) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -55,21 +54,11 @@ def address(built) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chromium, address):
-    """The page at the width of a phone; any request to elsewhere, and any error in the browser, fails the test."""
-    context = chromium.new_context(viewport={"width": 390, "height": 844})
-    asked, errors = [], []
-    context.on("request", lambda request: asked.append(request.url))
-    context.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    context.on("weberror", lambda error: errors.append(str(error.error)))
-    page = context.new_page()
-    page.goto(address)
-    yield page
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    context.close()
-    elsewhere = [url for url in asked if urlsplit(url).netloc != urlsplit(address).netloc]
-    assert [url for url in elsewhere if not url.startswith(("data:", "blob:"))] == []
-    assert errors == [] and len(asked) > 4
+def page(watched, address):
+    """The page at the width of a phone."""
+    with watched(address, 390, 844, least=5) as page:
+        yield page
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def colour(page, path: Path) -> str:
