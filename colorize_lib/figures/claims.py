@@ -1,6 +1,7 @@
 """What tests of claims came to, and the curves behind them."""
 
 from collections.abc import Iterable
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 
 from .curves import _label, _row, _with_legend
 
+NAME = 80  # letters of a line of a test's name
 COLOURS = {"as the claim says": "tab:green", "the other way": "tab:red", "not resolved": "0.5"}
 
 
@@ -27,7 +29,8 @@ def forest(verdicts: pd.DataFrame) -> Figure:
     axis.set_xscale("symlog", linthresh=5)
     ticks = [-100, -20, -5, 0, 5, 20, 100]
     axis.set_xticks(ticks, [f"{tick:+d} %" if tick else "0" for tick in ticks])
-    axis.set_yticks(shown.index, shown.claim + "  " + shown.test, fontsize=7)
+    names = [fill(f"{of.claim}  {of.test}", NAME) for of in shown.itertuples()]  # a long one would leave no room
+    axis.set_yticks(shown.index, names, fontsize=7)
     axis.set(ylim=(-1, len(shown)), xlabel="effect, to the right as the claim says (a straight scale up to 5 %)")
     axis.grid(axis="x", alpha=0.3)
     return _with_legend(figure, "outside upper right", ncols=3)
