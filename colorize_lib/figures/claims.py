@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from .curves import _label, _row, _with_legend
 
-NAME = 80  # letters of a line of a test's name
+NAME = 105  # letters of a line of a test's name
 COLOURS = {"as the claim says": "tab:green", "the other way": "tab:red", "not resolved": "0.5"}
 
 
@@ -17,7 +17,7 @@ def forest(verdicts: pd.DataFrame) -> Figure:
     """Every effect with its 95 % interval, in per cent of what it is compared with, on the side that its claim expects
     or the other; `Claims.verdicts`, of which tests that were not run are left out."""
     shown = verdicts.dropna(subset="effect").iloc[::-1].reset_index(drop=True)
-    figure, (axis,) = _row(1, 11, 0.27 * len(shown) + 1)
+    figure, (axis,) = _row(1, 11, 0.29 * len(shown) + 1)
     factor = 100 * shown.side / shown.reference
     low, effect, high = (one * factor for one in (shown.low, shown.effect, shown.high))
     which = np.select([low * high <= 0, effect > 0], ["not resolved", "as the claim says"], "the other way")
